@@ -1,0 +1,262 @@
+"""What a run was asked to do: frozen pydantic models, one for each kind of job; yaml in and out."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scdiff_core.errors import ScdiffError, nearest
+
+FORMAT = 1  # raised when a file on disk changes in a way that older versions cannot read
+
+T = TypeVar("T", bound="Frozen")
+
+
+class Frozen(BaseModel):
+    """Base of every configuration: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Roles(Frozen):
+    """Which obs column plays which part; None where there is none."""
+
+    cell_type: str | None = None
+    batch: str | None = None
+    perturbation: str | None = None
+    control: str | None = None  # the label of unperturbed cells in `perturbation`
+    dose: str | None = None
+    time: str | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Return role -> column for the roles that are played, without `control`."""
+        return {k: v for k, v in self.model_dump(exclude={"control"}).items() if v is not None}
+
+
+class ReadConfig(Frozen):
+    """How to read a source where the file alone does not say."""
+
+    layer: str | None = None  # a layer of an .h5ad to take instead of X
+    genome: str | None = None  # of a 10x .h5 with several
+    orientation: Literal["cells_in_rows", "genes_in_rows"] | None = None  # of a table; None: detected
+
+
+class QC(Frozen):
+    """Thresholds a cell must keep to; None means no bound. Shares are in percent."""
+
+    min_genes: int | None = None
+    max_genes: int | None = None
+    min_counts: float | None = None
+    max_counts: float | None = None
+    max_pct_mt: float | None = None
+    min_cells_per_gene: int = Field(3, ge=0)
+    remove_doublets: bool = False
+
+
+class HoldOut(Frozen):
+    """Cells with one of `values` in `column` go to the test split, all of them."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+class InspectConfig(Frozen):
+    """A look at a source before it is prepared."""
+
+    kind: Literal["inspect"] = "inspect"
+    format: int = FORMAT
+    source: str
+    read: ReadConfig = ReadConfig()
+    delete_source: bool = False  # an upload that nothing else refers to
+
+
+class PrepareConfig(Frozen):
+    """From a source to a prepared dataset."""
+
+    kind: Literal["prepare"] = "prepare"
+    format: int = FORMAT
+    source: str
+    name: str
+    read: ReadConfig = ReadConfig()
+    roles: Roles | None = None  # None: detected
+    qc: QC | None = None  # None: proposed from the data (median and MAD)
+    genes: int | Literal["all"] = 2000
+    keep_genes: tuple[str, ...] = ()
+    hold_out: tuple[HoldOut, ...] = ()
+    test_fraction: float = Field(0.3, gt=0, lt=1)
+    seed: int = 0
+
+
+class CodecConfig(Frozen):
+    """The codec: cells to latents and back."""
+
+    kind: Literal["vae", "pca"] = "vae"
+    n_latent: int = Field(64, ge=2)
+    hidden: tuple[int, ...] = (256,)
+    steps: int = Field(2000, ge=1)
+    minibatch: int = Field(256, ge=2)
+    lr: float = Field(1e-3, gt=0)
+    kl_weight: float = Field(1.0, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class DiffusionConfig(Frozen):
+    """The diffusion model of the latents."""
+
+    width: int = Field(512, ge=8)
+    depth: int = Field(3, ge=1)
+    steps: int = Field(2500, ge=1)
+    minibatch: int = Field(256, ge=2)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    drop_condition: float = Field(0.1, ge=0, le=1)  # each covariate on its own
+    ema: float = Field(0.999, gt=0, lt=1)
+    patience: int = Field(0, ge=0)  # held-out checks without improvement before it stops; 0: never
+
+
+class TrainConfig(Frozen):
+    """A training run, written once before the start."""
+
+    kind: Literal["train"] = "train"
+    format: int = FORMAT
+    dataset: str
+    fingerprint: str  # of the prepared dataset
+    task: Literal["generate"] = "generate"
+    preset: Literal["quick", "standard", "thorough"] = "standard"
+    name: str = ""
+    codec: CodecConfig = CodecConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | mps
+    threads: int = Field(0, ge=0)  # 0: one less than there are cores
+    checkpoint_every_s: float = Field(20.0, gt=0)
+    preview_every_s: float = Field(2.0, gt=0)
+
+
+class GenerateConfig(Frozen):
+    """What cells to generate. A covariate that `where` does not name is `as in the data`."""
+
+    kind: Literal["generate"] = "generate"
+    format: int = FORMAT
+    run: str
+    n_cells: int = Field(1000, ge=1)
+    where: dict[str, str] = {}
+    guidance_scale: float = Field(1.0, ge=0)
+    sampler: Literal["heun", "ddim", "ddpm"] = "heun"
+    steps: int = Field(20, ge=1)
+    eta: float = Field(0.0, ge=0, le=1)  # of ddim
+    seed: int = 0
+
+
+KINDS: dict[str, type[Frozen]] = {
+    "inspect": InspectConfig,
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "generate": GenerateConfig,
+}
+
+
+def _field_names(model: Any, prefix: str = "") -> list[str]:
+    """Return every dotted field name of a model and of the models within it."""
+    names: list[str] = []
+    for key, info in model.model_fields.items():
+        names.append(prefix + key)
+        kinds = [info.annotation, *get_args(info.annotation)]
+        if get_origin(info.annotation) in (types.UnionType, None):
+            names += [n for k in kinds if isinstance(k, type) and issubclass(k, Frozen)
+                      for n in _field_names(k, f"{prefix}{key}.")]
+    return names
+
+
+def validate(model: type[T], values: dict[str, Any], where: str) -> T:
+    """Make a configuration of `values`; `where` names the file or command for the error.
+
+    Raises
+    ------
+    ScdiffError
+        A field is unknown, missing or out of range; says which, and the nearest known one.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(p) for p in first["loc"]) or model.__name__
+        if first["type"] == "extra_forbidden":
+            why = f"There is no setting '{name}'. {nearest(name, _field_names(model))}".strip()
+        else:
+            why = f"'{name}': {first['msg']}" + (
+                f" (it is {first['input']!r})." if first["type"] != "missing" else "."
+            )
+        raise ScdiffError(f"{where} cannot be used.", why, f"Correct '{name}' and try again.") from None
+
+
+def override(config: T, settings: list[str] | tuple[str, ...]) -> T:
+    """Return `config` with dotted `key=value` settings put in; values are read as yaml.
+
+    Raises
+    ------
+    ScdiffError
+        A setting has no `=`, names no field, or its value does not fit.
+    """
+    values = config.model_dump()
+    known = _field_names(type(config))
+    for setting in settings:
+        key, eq, text = setting.partition("=")
+        if not eq:
+            raise ScdiffError(f"The setting '{setting}' cannot be read.", "It has no '='.",
+                              "Write it as key=value, for example diffusion.steps=1000.")
+        if key not in known:
+            raise ScdiffError(f"There is no setting '{key}'.",
+                              nearest(key, known) or "No known setting is near that name.",
+                              "Known settings: " + ", ".join(known) + ".")
+        target = values
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            target = target[parent]
+        try:
+            target[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            target[leaf] = text
+    return validate(type(config), values, "The settings")
+
+
+def to_yaml(config: Frozen) -> str:
+    """Return the configuration as yaml text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(path: Path) -> Frozen:
+    """Read the configuration of a job from its yaml file.
+
+    Raises
+    ------
+    ScdiffError
+        The file is missing, is not yaml, comes from a newer version, or has a bad field.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ScdiffError(f"'{path.parent.name}' has no {path.name}.", "The file is missing.",
+                          "Restore it from a copy, or move the folder away and start anew.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}" if mark else ""
+        raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
+                          f"It is not valid yaml{at}.", "Put the line right, or start the run anew.") from None
+    if not isinstance(values, dict) or values.get("kind") not in KINDS:
+        raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
+                          "It does not say which kind of job it is (kind: train, prepare, ...).",
+                          "Restore the file from a copy, or start the run anew.")
+    version = values.get("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise ScdiffError(f"'{path.parent.name}' cannot be opened.",
+                          f"It was written by a newer version of scDiff Studio (format {version}, "
+                          f"this one reads up to {FORMAT}).", "Update scDiff Studio, then open it again.")
+    return validate(KINDS[values["kind"]], values, f"{path.name} of '{path.parent.name}'")

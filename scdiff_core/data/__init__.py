@@ -1,0 +1,1 @@
+"""Reading, checking and preparing real cells: numpy and AnnData, no torch."""

@@ -1,0 +1,1 @@
+"""Diffusion on vectors: schedule, denoiser, guidance, samplers. Pure torch."""

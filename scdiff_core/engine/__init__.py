@@ -1,0 +1,1 @@
+"""Joins the prepared data and the networks: train, generate, checkpoint."""

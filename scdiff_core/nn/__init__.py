@@ -1,0 +1,1 @@
+"""Networks: codecs, condition encoder, denoising backbone. Pure torch."""

@@ -1,0 +1,242 @@
+"""Datasets, runs and inspected sources as directories on disk: create, open, list.
+
+Every file has one writer, is written under a temporary name and put in place by `os.replace`,
+so a reader never sees half a file and a full disk never costs the file before it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scdiff_core import config as cfg
+from scdiff_core.errors import ScdiffError, nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+CONFIG = {"inspect": "inspect.yaml", "prepare": "prepare.yaml", "train": "config.yaml"}
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place.
+
+    Raises
+    ------
+    ScdiffError
+        The disk is full or not writable; what stood at `path` before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except Exception as error:
+        temporary.unlink(missing_ok=True)
+        number = getattr(error, "errno", None)
+        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if full:
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise ScdiffError(
+                f"{path.name} could not be saved.",
+                f"The disk is full ({free:.0f} MB free); the file saved before it is intact.",
+                f"Free some space on the disk that holds '{path.parent}' (old runs and their outputs "
+                "are in the workspace and its trash folder), then resume.") from error
+        if isinstance(error, PermissionError):
+            raise ScdiffError(f"{path.name} could not be saved.", f"'{path.parent}' is not writable.",
+                              "Choose another workspace, or ask for the right to write there.") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically."""
+    atomic_write(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically; a non-finite number is an error, not `NaN`."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False))
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """Read JSON; `default` where the file is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return default
+
+
+def check_name(name: str) -> str:
+    """Return `name` if it can name a directory of the workspace.
+
+    Raises
+    ------
+    ScdiffError
+        It is empty, too long, or has a character that is not a letter, digit, dot, dash or underscore.
+    """
+    if not NAME.fullmatch(name):
+        raise ScdiffError(f"'{name}' cannot be a name.",
+                          "A name has letters, digits, dots, dashes and underscores only, begins with "
+                          "a letter or digit, and is at most 80 long.",
+                          "Choose another name, for example 'pbmc-donor1'.")
+    return name
+
+
+@dataclass(frozen=True)
+class JobDir:
+    """One directory of a job: an inspected source, a dataset or a run."""
+
+    path: Path
+    kind: str  # inspect | prepare | train
+
+    @property
+    def id(self) -> str:
+        """The directory's name, by which commands and pages know it."""
+        return self.path.name
+
+    @property
+    def outputs(self) -> Path:
+        """Where generated cells lie, each set in a directory of its own."""
+        return self.path / "outputs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where `last` and `best` lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def preview(self) -> Path:
+        """Small arrays for the live view."""
+        return self.path / "preview"
+
+    def config(self) -> Any:
+        """Read the job's configuration; raises `ScdiffError` where it is broken."""
+        return cfg.from_yaml(self.path / CONFIG[self.kind])
+
+    def status(self) -> dict[str, Any]:
+        """Return the last status as the job wrote it (`jobs.watch` checks that it is alive)."""
+        value = read_json(self.path / "status.json", {})
+        return value if isinstance(value, dict) else {}
+
+    def write_status(self, **values: Any) -> None:
+        """Put `values` into status.json, keeping the others. The job's process alone calls this."""
+        write_json(self.path / "status.json", {**self.status(), **values, "updated": time.time()})
+
+    def notes(self) -> dict[str, Any]:
+        """Return what people wrote about it: `title` and `note`. The page alone writes it."""
+        value = read_json(self.path / "notes.json", {})
+        return value if isinstance(value, dict) else {}
+
+    def write_notes(self, **values: str) -> None:
+        """Put `title` or `note` into notes.json."""
+        write_json(self.path / "notes.json", {**self.notes(), **values})
+
+    def append_metric(self, **values: Any) -> None:
+        """Append one object to metrics.jsonl, flushed. The job's process alone calls this."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(values, allow_nan=False) + "\n")
+            handle.flush()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the objects of metrics.jsonl; a torn last line is dropped."""
+        try:
+            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        rows = []
+        for line in text.splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def stop_requested(self) -> bool:
+        """Say whether somebody asked the job to finish its step, save and end."""
+        return (self.path / "stop").exists()
+
+
+class Workspace:
+    """The directory that holds everything: `datasets/`, `runs/`, `inbox/`, `trash/`.
+
+    Parameters
+    ----------
+    root
+        The directory; default `SCDIFF_WORKSPACE`, or `./workspace`. Made on first use.
+    """
+
+    FOLDERS = {"prepare": "datasets", "train": "runs", "inspect": "inbox"}
+    WORDS = {"prepare": "dataset", "train": "run", "inspect": "inspected source"}
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root or os.environ.get("SCDIFF_WORKSPACE") or "workspace").expanduser().absolute()
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder that holds the jobs of one kind."""
+        return self.root / self.FOLDERS[kind]
+
+    def create(self, config: Any, job_id: str | None = None) -> JobDir:
+        """Make the directory of a job and write its configuration, once.
+
+        Raises
+        ------
+        ScdiffError
+            A directory of that name is there already, or the name is not allowed.
+        """
+        job_id = check_name(job_id or time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2))
+        job = JobDir(self.folder(config.kind) / job_id, config.kind)
+        try:
+            job.path.mkdir(parents=True, exist_ok=False)
+        except FileExistsError:
+            raise ScdiffError(f"A {self.WORDS[config.kind]} '{job_id}' is there already.",
+                              f"It lies in '{job.path}'.",
+                              "Choose another name, or delete that one first.") from None
+        write_text(job.path / CONFIG[config.kind], cfg.to_yaml(config))
+        write_json(job.path / "status.json", {"state": "new", "created": time.time()})
+        return job
+
+    def open(self, kind: str, job_id: str) -> JobDir:
+        """Return the directory of a job by its name.
+
+        Raises
+        ------
+        ScdiffError
+            There is none of that name; the nearest ones are named.
+        """
+        path = self.folder(kind) / job_id
+        if not NAME.fullmatch(job_id) or not path.is_dir():
+            known = [j.id for j in self.list(kind)]
+            raise ScdiffError(f"There is no {self.WORDS[kind]} '{job_id}'.",
+                              nearest(job_id, known) or f"The workspace '{self.root}' holds "
+                              + (", ".join(known[:10]) if known else "none yet") + ".",
+                              f"Use one of the names that `{self.FOLDERS[kind]}` lists."
+                              if kind != "inspect" else "Open the file again.")
+        return JobDir(path, kind)
+
+    def list(self, kind: str) -> list[JobDir]:
+        """Return the jobs of one kind, the newest first."""
+        folder = self.folder(kind)
+        if not folder.is_dir():
+            return []
+        jobs = [JobDir(p, kind) for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
+        return sorted(jobs, key=lambda j: (j.status().get("created", 0), j.id), reverse=True)
+
+    def datasets(self) -> list[JobDir]:
+        """Return the prepared datasets (those whose preparation has ended well), the newest first."""
+        return [j for j in self.list("prepare") if (j.path / "prepared.h5ad").exists()]
+
+    def trash(self, job: JobDir) -> Path:
+        """Move a job's directory to the trash folder and return where it lies now."""
+        target = self.root / "trash" / f"{job.path.parent.name}-{job.id}-{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(job.path, target)
+        return target
