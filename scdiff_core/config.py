@@ -53,7 +53,7 @@ class QC(Frozen):
     min_counts: float | None = None
     max_counts: float | None = None
     max_pct_mt: float | None = None
-    min_cells_per_gene: int = Field(3, ge=0)
+    min_cells_per_gene: int = Field(default=3, ge=0)
     remove_doublets: bool = False
 
 
@@ -87,7 +87,7 @@ class PrepareConfig(Frozen):
     genes: int | Literal["all"] = 2000
     keep_genes: tuple[str, ...] = ()
     hold_out: tuple[HoldOut, ...] = ()
-    test_fraction: float = Field(0.3, gt=0, lt=1)
+    test_fraction: float = Field(default=0.3, gt=0, lt=1)
     seed: int = 0
 
 
@@ -95,29 +95,29 @@ class CodecConfig(Frozen):
     """The codec: cells to latents and back."""
 
     kind: Literal["vae", "pca"] = "vae"
-    n_latent: int = Field(64, ge=2)
+    n_latent: int = Field(default=64, ge=2)
     hidden: tuple[int, ...] = (256,)
-    steps: int = Field(2000, ge=1)
-    minibatch: int = Field(256, ge=2)
-    lr: float = Field(1e-3, gt=0)
-    kl_weight: float = Field(1.0, ge=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
+    steps: int = Field(default=2000, ge=1)
+    minibatch: int = Field(default=256, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    kl_weight: float = Field(default=1.0, ge=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
 
 
 class DiffusionConfig(Frozen):
     """The diffusion model of the latents."""
 
-    width: int = Field(512, ge=8)
-    depth: int = Field(3, ge=1)
-    steps: int = Field(2500, ge=1)
-    minibatch: int = Field(256, ge=2)
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    drop_condition: float = Field(0.1, ge=0, le=1)  # each covariate on its own
-    ema: float = Field(0.999, gt=0, lt=1)
-    patience: int = Field(0, ge=0)  # held-out checks without improvement before it stops; 0: never
+    width: int = Field(default=512, ge=8)
+    depth: int = Field(default=3, ge=1)
+    steps: int = Field(default=2500, ge=1)
+    minibatch: int = Field(default=256, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    drop_condition: float = Field(default=0.1, ge=0, le=1)  # each covariate on its own
+    ema: float = Field(default=0.999, gt=0, lt=1)
+    patience: int = Field(default=0, ge=0)  # held-out checks without improvement before it stops; 0: never
 
 
 class TrainConfig(Frozen):
@@ -134,9 +134,9 @@ class TrainConfig(Frozen):
     diffusion: DiffusionConfig = DiffusionConfig()
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | mps
-    threads: int = Field(0, ge=0)  # 0: one less than there are cores
-    checkpoint_every_s: float = Field(20.0, gt=0)
-    preview_every_s: float = Field(2.0, gt=0)
+    threads: int = Field(default=0, ge=0)  # 0: one less than there are cores
+    checkpoint_every_s: float = Field(default=20.0, gt=0)
+    preview_every_s: float = Field(default=2.0, gt=0)
 
 
 class GenerateConfig(Frozen):
@@ -145,12 +145,12 @@ class GenerateConfig(Frozen):
     kind: Literal["generate"] = "generate"
     format: int = FORMAT
     run: str
-    n_cells: int = Field(1000, ge=1)
+    n_cells: int = Field(default=1000, ge=1)
     where: dict[str, str] = {}
-    guidance_scale: float = Field(1.0, ge=0)
+    guidance_scale: float = Field(default=1.0, ge=0)
     sampler: Literal["heun", "ddim", "ddpm"] = "heun"
-    steps: int = Field(20, ge=1)
-    eta: float = Field(0.0, ge=0, le=1)  # of ddim
+    steps: int = Field(default=20, ge=1)
+    eta: float = Field(default=0.0, ge=0, le=1)  # of ddim
     seed: int = 0
 
 
@@ -249,7 +249,8 @@ def from_yaml(path: Path) -> Frozen:
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}" if mark else ""
         raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
-                          f"It is not valid yaml{at}.", "Put the line right, or start the run anew.") from None
+                          f"It is not valid yaml{at}.",
+                          "Put the line right, or start the run anew.") from None
     if not isinstance(values, dict) or values.get("kind") not in KINDS:
         raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
                           "It does not say which kind of job it is (kind: train, prepare, ...).",

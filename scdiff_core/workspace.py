@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from scdiff_core import config as cfg
 from scdiff_core.errors import ScdiffError, nearest
@@ -165,6 +165,9 @@ class JobDir:
         return (self.path / "stop").exists()
 
 
+Jobs = list[JobDir]  # named, since `Workspace.list` hides the builtin within the class
+
+
 class Workspace:
     """The directory that holds everything: `datasets/`, `runs/`, `inbox/`, `trash/`.
 
@@ -174,8 +177,9 @@ class Workspace:
         The directory; default `SCDIFF_WORKSPACE`, or `./workspace`. Made on first use.
     """
 
-    FOLDERS = {"prepare": "datasets", "train": "runs", "inspect": "inbox"}
-    WORDS = {"prepare": "dataset", "train": "run", "inspect": "inspected source"}
+    FOLDERS: ClassVar[dict[str, str]] = {"prepare": "datasets", "train": "runs", "inspect": "inbox"}
+    WORDS: ClassVar[dict[str, str]] = {
+        "prepare": "dataset", "train": "run", "inspect": "inspected source"}
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root or os.environ.get("SCDIFF_WORKSPACE") or "workspace").expanduser().absolute()
@@ -222,7 +226,7 @@ class Workspace:
                               if kind != "inspect" else "Open the file again.")
         return JobDir(path, kind)
 
-    def list(self, kind: str) -> list[JobDir]:
+    def list(self, kind: str) -> Jobs:
         """Return the jobs of one kind, the newest first."""
         folder = self.folder(kind)
         if not folder.is_dir():
@@ -230,13 +234,14 @@ class Workspace:
         jobs = [JobDir(p, kind) for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
         return sorted(jobs, key=lambda j: (j.status().get("created", 0), j.id), reverse=True)
 
-    def datasets(self) -> list[JobDir]:
+    def datasets(self) -> Jobs:
         """Return the prepared datasets (those whose preparation has ended well), the newest first."""
         return [j for j in self.list("prepare") if (j.path / "prepared.h5ad").exists()]
 
     def trash(self, job: JobDir) -> Path:
         """Move a job's directory to the trash folder and return where it lies now."""
-        target = self.root / "trash" / f"{job.path.parent.name}-{job.id}-{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        when = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
+        target = self.root / "trash" / f"{job.path.parent.name}-{job.id}-{when}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(job.path, target)
         return target
