@@ -1,0 +1,112 @@
+"""Ask for cells: how many, of what, and, folded, how; and follow the request in the worker."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import streamlit as st
+
+from pages._shared import context, worker
+from pages._shared.trouble import error_box
+from pages._shared.words import duration
+from scdiff_core import keys
+from scdiff_core.config import GenerateConfig
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.data.vocab import Covariate
+from scdiff_core.workspace import JobDir
+
+SAMPLERS = {"heun": "Heun (few steps, best)", "ddim": "DDIM", "ddpm": "DDPM (many steps)"}
+STEPS = {"heun": 20, "ddim": 50, "ddpm": 250}
+MODES = {keys.AS_IN_DATA: "as in the data", keys.ANY: "any"}
+
+
+def request_key(run: JobDir) -> str:
+    """Return the name under which a run's request is kept; one at a time for each run."""
+    return f"generate-{run.id}"
+
+
+def choose_condition(covariate: Covariate, run: JobDir) -> str:
+    """Draw the choice for one covariate: a value, as in the data, or any."""
+    key = f"where-{run.id}-{covariate.column}"
+    label = covariate.column.replace("_", " ")
+    explained = ("A value; **as in the data** keeps the mix of your cells; **any** lets the model choose "
+                 "without regard to it.")
+    if covariate.kind == "categorical":
+        return str(st.selectbox(label, [*MODES, *covariate.values], key=key, persist_state="session",
+                                format_func=lambda v: MODES.get(v, v), help=explained))
+    mode = st.selectbox(label, [*MODES, "value"], key=key, persist_state="session", help=explained,
+                        format_func=lambda v: MODES.get(v, "a value"))
+    if mode != "value":
+        return str(mode)
+    return str(st.number_input(f"Value of {label}", value=float(round(covariate.mean, 3)), key=f"{key}-number",
+                               persist_state="session"))
+
+
+def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
+    """Draw all settings and return them."""
+    n_cells = st.number_input("How many cells", 1, 100_000, 500, 100, key="generate_n", persist_state="session")
+    where = {c.column: choose_condition(c, run) for c in prepared.vocab.covariates}
+    with st.expander("Advanced", icon=":material/tune:"):
+        scale = st.slider("Guidance scale", 0.0, 5.0, 1.0, 0.1, key="generate_scale", persist_state="session",
+                          help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical "
+                               "and less varied. 0: without regard to it.")
+        sampler = st.selectbox("Sampler", list(SAMPLERS), format_func=SAMPLERS.__getitem__, key="generate_sampler",
+                               persist_state="session", help="How noise is turned into cells.")
+        steps = st.number_input("Steps", 1, 1000, STEPS[sampler], key=f"generate_steps_{sampler}",
+                                persist_state="session")
+        eta = 0.0
+        if sampler == "ddim":
+            eta = st.slider("Randomness (eta)", 0.0, 1.0, 0.0, 0.05, key="generate_eta", persist_state="session",
+                            help="0: DDIM, no fresh noise. 1: as much as DDPM.")
+        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="generate_seed", persist_state="session",
+                               help="The same seed gives the same cells.")
+    return GenerateConfig(run=run.id, n_cells=int(n_cells),
+                          where={k: v for k, v in where.items() if v != keys.AS_IN_DATA},
+                          guidance_scale=float(scale), sampler=sampler, steps=int(steps), eta=float(eta), seed=int(seed))
+
+
+def begin(run: JobDir, config: GenerateConfig) -> None:
+    """Send the request to the worker; the cells come into a directory of their own."""
+    output = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
+    worker.submit(request_key(run), "generate", note=output, run=str(run.path), config=config.model_dump(mode="json"),
+                  out_dir=str(run.outputs / output))
+
+
+def follow(run: JobDir) -> bool:
+    """Follow a request under way: progress and Cancel; True while it goes on."""
+    asked = worker.under_way(request_key(run))
+    if asked is None:
+        return False
+    # most answers of a warm worker come within this, and need no second beat of the page
+    asked.look(1.5 if asked.seconds() < 1.0 else 0.0)
+    if asked.ended:
+        finish(run, asked)
+        return False
+
+    @st.fragment(run_every=0.4, key="generating")
+    def beat() -> None:
+        said = asked.look()
+        if asked.ended:
+            st.rerun(scope="app")
+        words = str(said.get("phase") or "waking up the model")
+        share = float(said.get("progress") or 0.0)
+        left = asked.seconds() * (1 - share) / share if share > 0.05 else None
+        st.progress(min(1.0, share), text=f"{words[:1].upper()}{words[1:]}" + (f" · {duration(left)} left" if left else "…"))
+        if st.button("Cancel", icon=":material/stop_circle:", key="cancel_generate"):
+            asked.request.cancel()
+
+    beat()
+    return True
+
+
+def finish(run: JobDir, asked: worker.Asked) -> None:
+    """Take in an ended request."""
+    said = asked.look()
+    worker.forget(request_key(run))
+    if said.get("cancelled"):
+        st.toast("Cancelled: no cells were made.", icon=":material/stop_circle:")
+    elif said.get("error"):
+        error_box(said["error"])
+    else:
+        context.choose(output=asked.note)

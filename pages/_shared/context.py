@@ -1,0 +1,141 @@
+"""Which workspace, dataset and run a visitor is looking at: ids in the session, the view in the URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from scdiff_core import jobs
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import JobDir, Workspace
+
+IDS = ("dataset", "run", "source", "output")
+
+
+def workspace() -> Workspace:
+    """Return the workspace of this server (`SCDIFF_WORKSPACE`, default ./workspace)."""
+    return Workspace()
+
+
+def data_root() -> Path:
+    """Return the folder that paths typed on the Data page must lie in (`SCDIFF_DATA_ROOT`, default home)."""
+    return Path(os.environ.get("SCDIFF_DATA_ROOT") or Path.home()).expanduser().absolute()
+
+
+@st.cache_resource(show_spinner=False)
+def start_of_server(root: str) -> None:
+    """Start again the queued jobs whose process ended with the machine; once a server."""
+    jobs.revive(Workspace(root))
+
+
+def read_url() -> None:
+    """Take the ids that the URL names into the session, so that a link or a refresh finds them."""
+    for key in IDS:
+        value = st.query_params.get(key)
+        if value and value != st.session_state.get(key):
+            st.session_state[key] = value
+
+
+def choose(**ids: str | None) -> None:
+    """Remember what is being looked at; None forgets it."""
+    for key, value in ids.items():
+        if value is None:
+            st.session_state.pop(key, None)
+            st.query_params.pop(key, None)
+        else:
+            st.session_state[key] = value
+            st.query_params[key] = value
+
+
+def show_in_url(*keys: str) -> None:
+    """Write the page's own ids into the URL."""
+    for key in keys:
+        value = st.session_state.get(key)
+        if value and st.query_params.get(key) != value:
+            st.query_params[key] = value
+
+
+def current(kind: str) -> JobDir | None:
+    """Return the chosen dataset (`prepare`), run (`train`) or source (`inspect`), or None."""
+    key = {"prepare": "dataset", "train": "run", "inspect": "source"}[kind]
+    chosen = st.session_state.get(key)
+    if not chosen:
+        return None
+    try:
+        return workspace().open(kind, chosen)
+    except ScdiffError:
+        choose(**{key: None})
+        return None
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _open(path: str, modified: float) -> Prepared:
+    return Prepared.open(path)
+
+
+def open_dataset(job: JobDir) -> Prepared:
+    """Return the prepared dataset of a directory, kept in memory while it is unchanged."""
+    file = job.path / "prepared.h5ad"
+    if not file.exists():
+        raise ScdiffError(f"The dataset '{job.id}' is not ready.", "Its preparation has not ended.",
+                          "Finish it on the Data page.")
+    return _open(str(job.path), file.stat().st_mtime)
+
+
+def dataset_of(run: JobDir) -> Prepared:
+    """Return the prepared dataset that a run was trained on; raises where it is gone or has changed."""
+    config = run.config()
+    prepared = open_dataset(workspace().open("prepare", config.dataset))
+    if prepared.fingerprint != config.fingerprint:
+        raise ScdiffError(f"The dataset '{config.dataset}' is not the one this run was trained on.",
+                          "It was prepared again since (its fingerprint differs).",
+                          "Train again on the new dataset, or restore the old one from the trash.")
+    return prepared
+
+
+def strip() -> None:
+    """Draw the strip that says which dataset and run are open."""
+    dataset, run = current("prepare"), current("train")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="strip"):
+        if dataset is not None:
+            st.badge(f"Data: {dataset.id}", icon=":material/dataset:", color="primary")
+        else:
+            st.badge("Data: none yet", icon=":material/dataset:", color="gray")
+        if run is not None:
+            state = jobs.watch(run).state
+            colour = {"finished": "green", "failed": "red", "running": "blue"}.get(state, "gray")
+            st.badge(f"Model: {title_of(run)} ({state})", icon=":material/model_training:", color=colour)  # type: ignore[arg-type]
+        else:
+            st.badge("Model: none yet", icon=":material/model_training:", color="gray")
+        waiting = [j for j in workspace().list("train") if jobs.watch(j).state in ("running", "queued")]
+        if waiting:
+            st.badge(f"{len(waiting)} training", icon=":material/hourglass_top:", color="blue")
+
+
+def dataset_name(run: JobDir) -> str:
+    """Return the name of the dataset a run learned from; empty where its configuration is broken."""
+    try:
+        return str(run.config().dataset)
+    except ScdiffError:
+        return ""
+
+
+def title_of(run: JobDir) -> str:
+    """Return what people call a run: its given title, or its id."""
+    return run.notes().get("title") or run.id
+
+
+def page_head(title: str, purpose: str) -> None:
+    """Draw a page's title and the one line that says what it is for."""
+    st.subheader(title, anchor=False)
+    st.caption(purpose)
+
+
+def needs(what: str, page: str, label: str) -> None:
+    """Say what this page still lacks, link to where it is made, and end the page."""
+    st.info(what, icon=":material/arrow_back:")
+    st.page_link(page, label=label, icon=":material/arrow_forward:")
+    st.stop()

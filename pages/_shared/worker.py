@@ -1,0 +1,79 @@
+"""The warm worker process of this server, and the requests that are under way in it.
+
+A page looks at the messages that have come whenever it is drawn, so it can be left, refreshed or
+cancelled while cells are generated.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import streamlit as st
+
+from pages._shared import context
+from scdiff_core.worker_client import Request, Worker
+
+
+class Asked:
+    """One request to the worker: the last it said, and how it ended."""
+
+    def __init__(self, request: Request, note: str) -> None:
+        self.request, self.note = request, note
+        self.began = time.monotonic()
+        self._said: dict[str, Any] = {}
+
+    def look(self, patience: float = 0.0) -> dict[str, Any]:
+        """Return all that was said so far; waits up to `patience` seconds for the end."""
+        until = time.monotonic() + patience
+        while True:
+            for message in self.request.poll():
+                self._said |= message
+            if self.request.ended or time.monotonic() >= until:
+                return self._said
+            time.sleep(0.02)
+
+    @property
+    def ended(self) -> bool:
+        """Say whether the last message has come."""
+        return self.request.ended
+
+    def seconds(self) -> float:
+        """Return how long ago it was asked."""
+        return time.monotonic() - self.began
+
+
+@st.cache_resource(show_spinner=False)
+def _worker(root: str) -> Worker:
+    return Worker(root)
+
+
+@st.cache_resource(show_spinner=False)
+def _asked() -> dict[str, Asked]:
+    return {}
+
+
+def submit(key: str, op: str, note: str = "", **values: Any) -> Asked:
+    """Ask the worker; a request of the same key that is still under way is returned instead."""
+    known = _asked().get(key)
+    if known is None or known.ended:
+        worker = _worker(str(context.workspace().root))
+        _asked()[key] = known = Asked(worker.request(op, **values), note)
+    return known
+
+
+def under_way(key: str) -> Asked | None:
+    """Return the request of that key, ended or not, until it is forgotten."""
+    return _asked().get(key)
+
+
+def forget(key: str) -> None:
+    """Drop a request; one that has not ended is cancelled."""
+    _asked().pop(key, None)
+
+
+@st.cache_resource(show_spinner=False)
+def prewarm(root: str) -> None:
+    """Start the worker with the server, so that its slow imports are over when somebody asks."""
+    threading.Thread(target=_worker(root).start, daemon=True).start()

@@ -1,0 +1,103 @@
+"""Start a run: the dataset, how long to learn, and, folded, the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages._shared import context, worker
+from pages._shared.trouble import error_box
+from pages._shared.words import duration
+from scdiff_core import jobs, keys
+from scdiff_core.config import TrainConfig
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.engine.presets import preset
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import JobDir
+
+PRESETS = {"quick": "Quick: a first look", "standard": "Standard: the one to trust", "thorough": "Thorough: the last bit"}
+
+
+def estimates(dataset: JobDir, prepared: Prepared) -> dict[str, float] | None:
+    """Return the seconds each preset would take here, from a short timing in the worker; None while it runs."""
+    known: dict[str, dict[str, float]] = st.session_state.setdefault("estimates", {})
+    key = f"estimate-{prepared.fingerprint}"
+    if key not in known:
+        asked = worker.submit(key, "estimate", dataset=dataset.id, presets=list(PRESETS))
+        said = asked.look(0.05)
+        if not asked.ended:
+            return None
+        worker.forget(key)
+        known[key] = said.get("seconds", {})
+    return known[key]
+
+
+def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
+    """Draw the presets with their estimated times."""
+    times = estimates(dataset, prepared)
+
+    def words(name: str) -> str:
+        return PRESETS[name] + (f" · about {duration(times[name])}" if times and name in times else "")
+
+    chosen = st.radio("How long to learn", list(PRESETS), index=1, format_func=words, key="train_preset",
+                      persist_state="session")
+    if times is None:
+
+        @st.fragment(run_every=0.7, key="estimate")
+        def beat() -> None:
+            asked = worker.under_way(f"estimate-{prepared.fingerprint}")
+            if asked is None or (asked.look() and asked.ended):
+                st.rerun(scope="app")
+            st.caption(":material/timer: Timing a few steps on this machine…")
+
+        beat()
+    return chosen
+
+
+def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
+    """Draw the folded settings; returns the fields of `TrainConfig` they set."""
+    codec, diffusion = preset(name, prepared.values)
+    with st.expander("Advanced", icon=":material/tune:"):
+        kind = st.selectbox("Codec", ["vae", "pca"], index=0 if codec.kind == "vae" else 1, key=f"codec-{name}",
+                            format_func={"vae": "Autoencoder with a count model (best)",
+                                         "pca": "PCA (instant, less true to the zeros)"}.get,
+                            help="How a cell becomes a short code, and the code a cell again.")
+        first, second = st.columns(2)
+        codec_steps = first.number_input("Codec steps", 1, 1_000_000, codec.steps, 100, key=f"codec_steps-{name}",
+                                         disabled=kind == "pca")
+        steps = second.number_input("Diffusion steps", 1, 1_000_000, diffusion.steps, 100, key=f"steps-{name}")
+        minibatch = first.number_input("Cells a step", 16, 65536, diffusion.minibatch, 16, key=f"minibatch-{name}")
+        lr = second.number_input("Learning rate", 1e-6, 1e-1, diffusion.lr, format="%g", key=f"lr-{name}")
+        patience = first.number_input("Stop early after … checks", 0, 1000, diffusion.patience, key=f"patience-{name}",
+                                      help="Checks on held-out cells without improvement; 0: never.")
+        seed = second.number_input("Seed", 0, 2**31 - 1, 0, key="train_seed", help="The same seed gives the same model.")
+        device = st.selectbox("Device", ["auto", "cpu", "cuda", "mps"], key="train_device",
+                              format_func={"auto": "the best there is", "cpu": "processor (CPU)",
+                                           "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (MPS)"}.get)
+        title = st.text_input("Title of the run", key="train_title", placeholder="a name you will know it by")
+    codec = codec.model_copy(update={"kind": kind, "steps": int(codec_steps)})
+    diffusion = diffusion.model_copy(update={"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr),
+                                             "patience": int(patience)})
+    return {"codec": codec, "diffusion": diffusion, "seed": int(seed), "device": device, "name": title}
+
+
+def start_form(dataset: JobDir) -> None:
+    """Draw the form of a new run and start it."""
+    prepared = context.open_dataset(dataset)
+    labels = ", ".join(prepared.roles.columns().values()) or "no labels: it learns the cells as one"
+    st.caption(f"{len(prepared.rows(keys.TRAIN)):,} cells to learn from · {prepared.n_genes:,} genes · {labels}")
+    name = choose_preset(dataset, prepared)
+    settings = advanced(prepared, name)
+    if st.button("Train", type="primary", icon=":material/play_arrow:", key="start_training"):
+        try:
+            config = TrainConfig(dataset=dataset.id, fingerprint=prepared.fingerprint, preset=name, **settings)
+            run = jobs.create(context.workspace(), config)
+            if settings["name"]:
+                run.write_notes(title=settings["name"])
+            jobs.start(run)
+        except ScdiffError as error:
+            error_box(error)
+        else:
+            context.choose(run=run.id, output=None)
+            st.rerun()

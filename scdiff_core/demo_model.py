@@ -1,0 +1,45 @@
+"""The small model that comes with the app: put into a workspace, so that it is used like any other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import JobDir, Workspace
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets" / "demo"
+NAME = "demo-pbmc68k"
+
+
+def install(workspace: Workspace, assets: Path = ASSETS) -> tuple[JobDir, JobDir]:
+    """Copy the demo's dataset and run into a workspace, where they are not there yet.
+
+    Returns
+    -------
+    tuple
+        The dataset's and the run's directory.
+
+    Raises
+    ------
+    ScdiffError
+        The demo's files are missing from this installation.
+    """
+    made = []
+    for kind, part in (("prepare", "dataset"), ("train", "run")):
+        source, target = assets / part, workspace.folder(kind) / NAME
+        if not source.is_dir():
+            raise ScdiffError("The demo cannot be shown.", f"Its files are missing ('assets/demo/{part}').",
+                              "Fetch the project again, or type `make demo` to build them anew.")
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{NAME}.{os.getpid()}")
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(source, temporary)
+            try:
+                os.replace(temporary, target)
+            except OSError:  # another visitor was quicker
+                shutil.rmtree(temporary, ignore_errors=True)
+        made.append(JobDir(target, kind))
+    return made[0], made[1]
