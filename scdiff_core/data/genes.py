@@ -11,8 +11,12 @@ import numpy as np
 import pandas as pd
 
 from scdiff_core import keys
+from scdiff_core.config import PrepareConfig, Roles
+from scdiff_core.data.log import Log
+from scdiff_core.data.vocab import Vocab, as_labels
 from scdiff_core.errors import ScdiffError, nearest
 
+MIN_GENES = 5
 MIN_BATCH = 50  # training cells; smaller batches are ranked together
 _SEPARATORS = re.compile(r"[+,;|&]|\s+and\s+|__")
 _SUFFIX = re.compile(r"[\s_\-./(]+(?:kd|ko|oe|act|inh|crispr[ian]?|sg\d*|g\d+)\)?$", re.IGNORECASE)
@@ -127,3 +131,48 @@ def usable_batches(labels: np.ndarray) -> np.ndarray | None:
     if counts.min() < MIN_BATCH and len(names) > 1:  # the others are few even together
         joined = np.where(joined == names[counts.argmin()], names[counts.argmax()], joined)
     return joined if len(np.unique(joined)) > 1 else None
+
+
+def choose(learn: Any, names: np.ndarray, obs: pd.DataFrame, roles: Roles, vocab: Vocab, values: str,
+           config: PrepareConfig, min_cells: int, log: Log) -> np.ndarray:
+    """Choose the genes of a dataset by its training cells; bool [G].
+
+    Genes in fewer than `min_cells` training cells are no candidates. To the most variable ones (or to all)
+    come every perturbed gene and those that the user named.
+
+    Raises
+    ------
+    ScdiffError
+        A named gene is unknown, or fewer than five genes are left.
+    """
+    seen = np.bincount(learn.indices[learn.data != 0], minlength=learn.shape[1])
+    present = seen >= max(1, min_cells)
+    extra = set(named(config.keep_genes, names.tolist()))
+    if roles.perturbation is not None:
+        labels = [v for c in vocab if c.role == keys.PERTURBATION for v in c.values]
+        found, unknown = perturbed(labels, roles.control, names.tolist())
+        extra |= set(found)
+        if unknown:
+            some = ", ".join(unknown[:8]) + (", ..." if len(unknown) > 8 else "")
+            log.note("note", f"{len(unknown)} perturbation names are no gene of this data",
+                     f"{some}: they may be drugs, or genes that were not measured.")
+    chosen = np.isin(names, sorted(extra))
+    if config.genes == "all":
+        words = "all genes kept"
+        chosen = chosen | present
+    else:
+        batches = usable_batches(as_labels(obs[roles.batch])) if roles.batch else None
+        where = np.flatnonzero(present)
+        chosen[where[highly_variable(learn[:, where], config.genes, values, batches)]] = True
+        words = "the most variable genes kept" + (
+            f", ranked within each '{roles.batch}'" if batches is not None else "")
+    words = f"{int(chosen.sum()):,} genes: {words}"
+    words += f", with {len(extra)} that are perturbed or named" if extra else ""
+    words += f"; {int((~present).sum()):,} are in fewer than {max(1, min_cells)} training cells."
+    log.step("genes", words, (len(obs), len(names)), (len(obs), int(chosen.sum())))
+    if chosen.sum() < MIN_GENES:
+        raise ScdiffError(f"There are too few genes: {int(chosen.sum())} are left.",
+                          f"At least {MIN_GENES} genes with values in {max(1, min_cells)} training cells are "
+                          "needed.", "Check that the file holds a whole expression matrix, or lower the "
+                          "number of cells that a gene must be in.")
+    return chosen

@@ -11,6 +11,7 @@ import pandas as pd
 
 from scdiff_core import keys
 from scdiff_core.config import QC
+from scdiff_core.data.gene_ids import symbol_column
 
 N_MADS = 5.0
 MIN_PCT_MT = 5.0  # no proposal is stricter than this many percent
@@ -21,16 +22,15 @@ _HUMAN = ("198888 198763 198804 198712 228253 198899 198938 198840 212907 198886
           "211459 210082")
 _MOUSE = ("64341 64345 64351 64354 64356 64357 64358 64360 65947 64363 64367 64368 64370 64337 64339")
 _ENSEMBL = {f"ENSG{int(n):011d}" for n in _HUMAN.split()} | {f"ENSMUSG{int(n):011d}" for n in _MOUSE.split()}
-_SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "feature_name", "gene_name", "gene_names", "symbol")
 
 
 def mitochondrial(var: pd.DataFrame) -> np.ndarray:
     """Say which genes are mitochondrial, bool [G], by symbol (MT-, mt-) or Ensembl id (human, mouse)."""
     names = var.index.astype(str)
     found = np.array([bool(_SYMBOL.match(n)) or n.split(".")[0].upper() in _ENSEMBL for n in names], bool)
-    for column in _SYMBOL_COLUMNS:
-        if column in var:
-            found |= np.array([bool(_SYMBOL.match(n)) for n in var[column].astype(str)], bool)
+    column = symbol_column(var)
+    if column is not None:
+        found |= np.array([bool(_SYMBOL.match(n)) for n in var[column].astype(str)], bool)
     return found
 
 
