@@ -40,21 +40,31 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except Exception as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        number = getattr(error, "errno", None)
-        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        if full:
-            free = shutil.disk_usage(path.parent).free / 1e6
-            raise ScdiffError(
-                f"{path.name} could not be saved.",
-                f"The disk is full ({free:.0f} MB free); the file saved before it is intact.",
-                f"Free some space on the disk that holds '{path.parent}' (old runs and their outputs "
-                "are in the workspace and its trash folder), then resume.") from error
+        if is_full(error):
+            raise disk_full(path) from error
         if isinstance(error, PermissionError):
             raise ScdiffError(f"{path.name} could not be saved.", f"'{path.parent}' is not writable.",
                               "Choose another workspace, or ask for the right to write there.") from error
         raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether an error, of Python or of a library that writes by itself, means a full disk or quota."""
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    return any(words in str(error) for words in ("No space left", "quota exceeded", "File too large"))
+
+
+def disk_full(path: Path) -> ScdiffError:
+    """Return the error that tells what to free when `path` could not be written."""
+    free = shutil.disk_usage(path.parent).free / 1e6
+    return ScdiffError(
+        f"{path.name} could not be saved.",
+        f"The disk is full, or your share of it is ({free:.0f} MB free); what was saved before is intact.",
+        f"Free some space on the disk that holds '{path.parent}' (old runs, their outputs and the trash "
+        "folder of the workspace are the first to look at), then resume.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,195 @@
+"""What the commands share: lines for people, values of options, a job in the foreground."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scdiff_core import jobs, process
+from scdiff_core.config import QC, HoldOut, Roles
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import JobDir, Workspace, read_json
+
+SAY_EVERY = 2.0  # s between two lines of progress
+
+
+class Crash(ScdiffError):
+    """Something went wrong that is not the user's mistake."""
+
+
+def say(text: str) -> None:
+    """Write a line for people, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Lines for people while something works: one whenever the phase changes, and every two seconds."""
+
+    def __init__(self) -> None:
+        self.phase, self.said = "", -1e9
+
+    def status(self, status: dict[str, Any]) -> None:
+        """Take what a job wrote into its status."""
+        if status.get("state") == "queued" and status.get("place"):
+            self.tell(f"waiting for the device, place {status['place']} in the queue")
+            return
+        total = status.get("total") or 0
+        self.tell(str(status.get("phase") or self.phase), status.get("step", 0) / total if total else None,
+                  status.get("eta_s"))
+
+    def tell(self, phase: str, fraction: float | None = None, eta_s: float | None = None) -> None:
+        """Take a phase, the share done and the seconds left."""
+        if not phase or (phase == self.phase and time.monotonic() - self.said < SAY_EVERY):
+            return
+        self.phase, self.said = phase, time.monotonic()
+        said = [phase]
+        if fraction is not None:
+            said.append(f"{100 * fraction:.0f} %")
+        if eta_s is not None:
+            said.append(f"about {eta_s:.0f} s left")
+        say(", ".join(said))
+
+
+def foreground(job: JobDir) -> tuple[int, dict[str, Any]]:
+    """Run a job in this process, with the very files that the app writes; return exit code and status.
+
+    Raises
+    ------
+    ScdiffError
+        The job failed, or is running in another process.
+    """
+    from scdiff_core.engine.run_job import BUSY, CRASHED, WRONG, run_job
+
+    jobs.enqueue(job)
+    code = run_job(job.path, echo=Progress().status)
+    status = job.status()
+    if code == BUSY:
+        raise jobs.is_running(job)
+    if code in (CRASHED, WRONG):
+        raise (Crash if code == CRASHED else ScdiffError)(**status["error"])
+    return code, status
+
+
+def threads() -> int:
+    """Hold numpy, torch and numba to the threads of a job in this process; return how many."""
+    import os
+
+    n = process.threads_for()
+    os.environ.update(process.thread_settings(n))
+    return n
+
+
+def find_run(workspace: Workspace, run: str) -> JobDir:
+    """Return a run by its id, or by the path of its directory."""
+    path = Path(run)
+    if "/" in run and (path / "config.yaml").is_file():
+        return jobs.open_dir(path)
+    return workspace.open("train", run)
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """Return the two sides of `COL=VALUE`; raises `ScdiffError` where one is missing."""
+    name, _, value = text.partition("=")
+    if not name.strip() or not value.strip():
+        raise ScdiffError(f"'{text}' cannot be read.", f"{option} takes COL=VALUE.",
+                          f"Write it as {option} \"cell_type=B\".")
+    return name.strip(), value.strip()
+
+
+def where(texts: Sequence[str] | None) -> dict[str, str]:
+    """Return the conditions of `--where COL=VALUE`, each column once."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, value = pair(text, "--where")
+        if name in found:
+            raise ScdiffError(f"'{name}' is given twice.", f"It is '{found[name]}' and '{value}'.",
+                              "Give it once, and generate the other cells in a second command.")
+        found[name] = value
+    return found
+
+
+def hold_out(texts: Sequence[str] | None) -> tuple[HoldOut, ...]:
+    """Return the rules of `--hold-out COL=V1,V2`."""
+    rules = []
+    for text in texts or ():
+        column, values = pair(text, "--hold-out")
+        rules.append(HoldOut(column=column, values=tuple(v.strip() for v in values.split(",") if v.strip())))
+    return tuple(rules)
+
+
+def words(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the words of options that take several, divided by commas."""
+    return tuple(w.strip() for text in texts or () for w in text.split(",") if w.strip())
+
+
+def source(text: str) -> str:
+    """Return a source that means the same from any folder; raises `ScdiffError` where there is none."""
+    if text.startswith("demo:"):
+        return text
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise ScdiffError(f"There is no '{text}'.", f"Looked for it at '{path}'.",
+                          "Check the path, or use demo:pbmc68k.")
+    return str(path)
+
+
+def roles(given: dict[str, str | None]) -> Roles | None:
+    """Return the roles that were given, None (detect them) if none was."""
+    if given["control"] and not given["perturbation"]:
+        raise ScdiffError("The control label cannot be used.", "--control needs the column that it is in.",
+                          "Add --perturbation COL.")
+    return Roles(**given) if any(given.values()) else None
+
+
+def qc(given: dict[str, Any], none: bool) -> QC | None:
+    """Return the thresholds that were given, None (propose them) if none was, no bounds if asked for that."""
+    told = {k: v for k, v in given.items() if v is not None}
+    if none and told:
+        raise ScdiffError("The thresholds cannot be used.", "--no-qc says to keep all cells.",
+                          "Leave out either --no-qc or the thresholds.")
+    return QC(**told) if told or none else None
+
+
+def gene_number(text: str) -> int | str:
+    """Return `all` or a number of genes."""
+    if text == "all":
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise ScdiffError(f"'{text}' is not a number of genes.", "--genes takes a whole number, or 'all'.",
+                          "Use --genes 2000.")
+    return int(text)
+
+
+def dataset_row(job: JobDir) -> dict[str, Any]:
+    """Return what a list says of a dataset."""
+    report = read_json(job.path / "report.json", {})
+    known = ("n_cells", "n_train", "n_test", "n_genes", "values", "source", "fingerprint")
+    return {"name": job.id, "state": jobs.watch(job).state, "path": str(job.path),
+            **{k: report.get(k) for k in known}}
+
+
+def run_row(job: JobDir) -> dict[str, Any]:
+    """Return what a list says of a run."""
+    status = jobs.watch(job)
+    row = {"run": job.id, "state": status.state, "step": status.step, "total": status.total,
+           "seconds": round(status.seconds, 1), "title": job.notes().get("title", ""), "path": str(job.path),
+           "error": status.error}
+    try:
+        config = job.config()
+    except ScdiffError:
+        return {**row, "dataset": None, "preset": None}
+    return {**row, "dataset": config.dataset, "preset": config.preset}
+
+
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], nothing: str) -> None:
+    """Write a table for people, to stderr."""
+    if not rows:
+        say(nothing)
+        return
+    text = [list(columns), *([("" if r.get(c) is None else str(r[c])) for c in columns] for r in rows)]
+    widths = [max(len(line[i]) for line in text) for i in range(len(columns))]
+    for line in text:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

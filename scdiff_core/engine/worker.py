@@ -1,0 +1,283 @@
+"""The warm worker: keeps models, datasets and the compiled UMAP loaded, and answers lines of JSON.
+
+A request is `{"id": n, "op": ..., ...}`; each answer carries the `id`, the last one `done`, `error` or
+`cancelled`. `{"cancel": n}` ends a request between two sampler steps. The process ends with its input.
+
+=========  ====================================  ==============================================
+op         takes                                 ends with
+=========  ====================================  ==============================================
+warm       run                                   done
+generate   run, config, out_dir                  done, out_dir, n_cells, seconds, note
+report     out_dir                               done, report (as `Report.to_dict`)
+export     out_dir, format (csv.gz)              done, path
+estimate   dataset, presets                      done, seconds (preset -> seconds)
+=========  ====================================  ==============================================
+
+`run` is the id of a run, or the path of its directory. On the way come `phase` and `progress` (0 to 1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from scdiff_core import config as cfg
+from scdiff_core import jobs, process
+from scdiff_core.engine import outputs
+from scdiff_core.errors import ScdiffError, nearest
+from scdiff_core.workspace import JobDir, Workspace, disk_full, is_full
+
+KEEP = 2  # models, and datasets, that stay loaded
+WARM_CELLS = 16
+T = TypeVar("T")
+Result = dict[str, Any]
+Tell = Callable[[str, float], None]
+
+
+class Cancelled(BaseException):
+    """The request is not wanted any more. No `Exception`, so that nothing swallows it."""
+
+
+@dataclass
+class Kept:
+    """The last few things of one kind, each under a key that changes when its file does."""
+
+    items: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        """Return what is kept under `key`, or make it and let the oldest go."""
+        if key not in self.items:
+            while len(self.items) >= KEEP:
+                self.items.popitem(last=False)
+            self.items[key] = make()
+        self.items.move_to_end(key)
+        return self.items[key]
+
+
+class Service:
+    """What the worker can do, apart from how it is asked."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.models, self.datasets, self.umaps = Kept(), Kept(), Kept()
+
+    def answer(self, op: str, values: dict[str, Any], tell: Tell) -> Result:
+        """Do what a request asks and return what its last message says; `tell(phase, fraction)` on the way.
+
+        Raises
+        ------
+        ScdiffError
+            The request is unknown or cannot be fulfilled.
+        """
+        known: dict[str, Callable[..., Result]] = {
+            "warm": self.warm, "generate": self.generate, "report": self.report,
+            "export": self.export, "estimate": self.estimate}
+        if op not in known:
+            raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
+                              "Use one of " + ", ".join(known) + ".")
+        return known[op](tell, **values)
+
+    def job(self, run: str) -> JobDir:
+        """Return a run by its id or its directory."""
+        return jobs.open_dir(run) if os.sep in run else self.workspace.open("train", run)
+
+    def model(self, job: JobDir) -> Any:
+        """Return the model of a run, loaded once for each time it is saved."""
+        from scdiff_core.engine.model import Model
+
+        saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
+        return self.models.get((job.path, saved), lambda: Model.load(job))
+
+    def dataset(self, name: str, fingerprint: str) -> Any:
+        """Return the prepared dataset of a run, checked against the run's fingerprint."""
+        key = (name, fingerprint, self._changed(name))
+        return self.datasets.get(key, lambda: outputs.open_dataset(self.workspace, name, fingerprint))
+
+    def umap(self, prepared: Any) -> Any:
+        """Return the UMAP of a dataset."""
+        return self.umaps.get(prepared.fingerprint, lambda: outputs.umap_of(prepared))
+
+    def _changed(self, name: str) -> int:
+        try:
+            return (self.workspace.folder("prepare") / name / "prepared.h5ad").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def beside(self, config: cfg.TrainConfig) -> tuple[Any, str]:
+        """Return the dataset of a run, or None and the reason where it is not at hand."""
+        key = (config.dataset, config.fingerprint, self._changed(config.dataset))
+        if key in self.datasets.items:
+            return self.dataset(config.dataset, config.fingerprint), ""
+        prepared, note = outputs.dataset_beside(self.workspace, config)
+        return (prepared if prepared is None else self.datasets.get(key, lambda: prepared)), note
+
+    def warm(self, tell: Tell, run: str) -> Result:
+        """Load a run, its dataset and its UMAP, and compile what is compiled at first use."""
+        from scdiff_core.engine.generate import generate
+
+        job = self.job(run)
+        tell("loading the model", 0.0)
+        for _ in generate(self.model(job), cfg.GenerateConfig(run=job.id, n_cells=WARM_CELLS, steps=2)):
+            tell("loading the model", 0.3)
+        prepared, note = self.beside(job.config())
+        if prepared is not None:
+            tell("loading the map", 0.6)
+            self.umap(prepared).warm()
+        return {"note": note}
+
+    def generate(self, tell: Tell, run: str, config: dict[str, Any], out_dir: str) -> Result:
+        """Generate cells into a directory: the cells, their recipe, and their places on the real UMAP."""
+        from scdiff_core.engine.generate import generate
+
+        began = time.monotonic()
+        job = self.job(run)
+        asked = cfg.validate(cfg.GenerateConfig, {**config, "run": job.id}, "The request")
+        tell("loading the model", 0.0)
+        steps = generate(self.model(job), asked)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                adata = end.value
+                break
+            tell("generating", 0.9 * step.done / max(1, step.total))
+        tell("placing the cells", 0.92)
+        prepared, note = self.beside(job.config())
+        umap = None if prepared is None else self.umap(prepared)
+        outputs.write_set(Path(out_dir), adata, asked, prepared, umap)
+        return {"out_dir": out_dir, "n_cells": int(adata.n_obs), "note": note,
+                "seconds": round(time.monotonic() - began, 3)}
+
+    def report(self, tell: Tell, out_dir: str) -> Result:
+        """Write the report card of a generated set."""
+        made = outputs.GeneratedSet(Path(out_dir))
+        asked = cfg.validate(cfg.GenerateConfig, made.recipe().get("config", {}), "The recipe")
+        config = self.job(str(made.path.parent.parent)).config()
+        prepared = self.dataset(config.dataset, config.fingerprint)
+        return {"report": outputs.write_report(made, prepared, asked, tell).to_dict()}
+
+    def export(self, tell: Tell, out_dir: str, format: str = "csv.gz") -> Result:
+        """Write the cells of a set as a table beside them."""
+        if format != "csv.gz":
+            raise ScdiffError(f"Cells cannot be exported as '{format}'.", "There is no such format.",
+                              "Use csv.gz, or download the .h5ad.")
+        made = outputs.GeneratedSet(Path(out_dir))
+        path = made.path / outputs.TABLE
+        tell("writing the table", 0.1)
+        if not path.exists():
+            outputs.write_cells(path, made.cells())
+        return {"path": str(path)}
+
+    def estimate(self, tell: Tell, dataset: str, presets: list[str]) -> Result:
+        """Time a short stretch of training and tell how long each preset will take, in seconds."""
+        from scdiff_core.data.prepared import Prepared
+        from scdiff_core.engine.estimate import estimate_seconds
+        from scdiff_core.engine.presets import preset
+
+        tell("opening the dataset", 0.0)
+        job = self.workspace.open("prepare", dataset)
+        prepared = self.datasets.get((dataset, "", self._changed(dataset)), lambda: Prepared.open(job))
+        seconds = {}
+        for i, name in enumerate(presets):
+            tell("timing a few steps", (i + 0.5) / len(presets))
+            codec, diffusion = preset(name, prepared.values)
+            config = cfg.validate(cfg.TrainConfig, {
+                "dataset": dataset, "fingerprint": prepared.fingerprint, "preset": name,
+                "codec": codec, "diffusion": diffusion}, "The preset")
+            seconds[name] = round(float(estimate_seconds(prepared, config)), 1)
+        return {"seconds": seconds}
+
+
+class Loop:
+    """Reads requests in one thread, answers them one after another in the main one."""
+
+    def __init__(self, service: Service, lines: IO[str], out: IO[str]) -> None:
+        self.service, self.lines, self.out = service, lines, out
+        self.todo: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.unwanted: set[int] = set()
+        self.ending = False
+        self.busy = False
+        self.lock = threading.Lock()
+
+    def say(self, number: int, message: dict[str, Any]) -> None:
+        """Write one message."""
+        with self.lock:
+            self.out.write(json.dumps({"id": number, **message}) + "\n")
+            self.out.flush()
+
+    def tell(self, number: int, phase: str, fraction: float) -> None:
+        """Tell how far a request is; raises `Cancelled` if it is not wanted any more."""
+        if number in self.unwanted or self.ending:
+            raise Cancelled
+        self.say(number, {"phase": phase, "progress": round(fraction, 3)})
+
+    def read(self) -> None:
+        """Take requests and cancels until the input closes, then see that the process ends."""
+        for line in self.lines:
+            message = json.loads(line)
+            if "cancel" in message:
+                self.unwanted.add(message["cancel"])
+                continue
+            if self.busy or not self.todo.empty():
+                self.say(message["id"], {"phase": "waiting for another request", "progress": 0.0})
+            self.todo.put(message)
+        self.ending = True
+        self.todo.put(None)
+        time.sleep(5.0)  # for what it is doing to end
+        os._exit(0)
+
+    def serve(self) -> None:
+        """Answer requests until the input closes."""
+        threading.Thread(target=self.read, daemon=True).start()
+        while (request := self.todo.get()) is not None:
+            self.busy = True
+            number, op = request.pop("id"), request.pop("op")
+            try:
+                result = self.service.answer(op, request, partial(self.tell, number))
+                self.say(number, {"done": True, **result})
+            except BrokenPipeError:
+                return
+            except Cancelled:
+                self.say(number, {"cancelled": True})
+            except ScdiffError as error:
+                self.say(number, {"error": error.to_dict()})
+            except Exception as error:
+                traceback.print_exc()
+                self.say(number, {"error": explain(self.service.workspace, error).to_dict()})
+            self.unwanted.discard(number)
+            self.busy = False
+
+
+def explain(workspace: Workspace, error: Exception) -> ScdiffError:
+    """Return an unexpected error in three plain sentences; its traceback is in worker.log."""
+    log = workspace.root / "worker.log"
+    if is_full(error):
+        return disk_full(log)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return ScdiffError("The request could not be done.", "The memory ran out.",
+                           "Ask for fewer cells at a time.")
+    return ScdiffError("The request could not be done.",
+                       f"Something unexpected went wrong ({type(error).__name__}: {str(error)[:200]}).",
+                       f"Try again; if it fails once more, report it with the log in '{log}'.")
+
+
+def serve(workspace: Workspace) -> None:
+    """Be the worker of a workspace on this process's stdin and stdout; prints of libraries go to stderr."""
+    import torch
+
+    torch.set_num_threads(process.threads_for())
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    Loop(Service(workspace), sys.stdin, out).serve()
