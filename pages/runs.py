@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._shared import context
+from pages._shared import context, frame
 from pages._shared.runs_actions import ask_delete, resume
 from pages._shared.trouble import error_box
 from pages._shared.words import STATES, duration, plural
@@ -17,7 +17,7 @@ from scdiff_core.engine.outputs import list_sets
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
-SCORES = {"rf_auc_genes": "told apart (genes)", "rf_auc_pca": "told apart (PCA)"}
+SCORES = {"rf_genes": "told apart (genes)", "rf_pca": "told apart (PCA)"}
 OVERLAY = 6  # curves laid over each other
 
 
@@ -26,8 +26,12 @@ def row_of(run: JobDir) -> dict[str, Any]:
     status, notes = jobs.watch(run), run.notes()
     rows = run.metrics()
     tested = [r["loss_test"] for r in rows if r.get("phase") == "diffusion" and r.get("loss_test") is not None]
-    line: dict[str, Any] = {"title": notes.get("title") or run.id, "note": notes.get("note", ""),
-                            "state": STATES.get(status.state, status.state), "done": 100 * status.fraction}
+    line: dict[str, Any] = {
+        "title": notes.get("title") or run.id,
+        "note": notes.get("note", ""),
+        "state": STATES.get(status.state, status.state),
+        "done": 100 * status.fraction,
+    }
     try:
         config = run.config()
         line |= {"dataset": config.dataset, "preset": config.preset, "codec": config.codec.kind, "seed": config.seed}
@@ -50,21 +54,45 @@ def save_edits(frame: pd.DataFrame) -> None:
 def show_table(runs: list[JobDir]) -> None:
     """Draw the table in which runs are renamed and noted."""
     frame = pd.DataFrame([row_of(r) for r in runs])
-    columns = ["title", "state", "done", "dataset", "preset", "codec", *SCORES.values(), "held-out loss", "time",
-               "seed", "note"]
+    columns = [
+        "title",
+        "state",
+        "done",
+        "dataset",
+        "preset",
+        "codec",
+        *SCORES.values(),
+        "held-out loss",
+        "time",
+        "seed",
+        "note",
+    ]
     st.data_editor(
-        frame, column_order=columns, hide_index=True, key="runs_table", num_rows="fixed", on_change=save_edits,
-        args=(frame,), disabled=[c for c in frame.columns if c not in ("title", "note")],
-        height=min(460, 38 + 35 * len(frame)), alt="Table of the trained models",
+        frame,
+        column_order=columns,
+        hide_index=True,
+        key="runs_table",
+        num_rows="fixed",
+        on_change=save_edits,
+        args=(frame,),
+        disabled=[c for c in frame.columns if c not in ("title", "note")],
+        height=min(460, 38 + 35 * len(frame)),
+        alt="Table of the trained models",
         column_config={
             "title": st.column_config.TextColumn("title ✎", help="Click twice to rename."),
             "note": st.column_config.TextColumn("note ✎", width="medium"),
             "done": st.column_config.ProgressColumn("done", min_value=0, max_value=100, format="%.0f %%"),
             "held-out loss": st.column_config.NumberColumn(format="%.4f"),
-            **{t: st.column_config.NumberColumn(format="%.2f", help="How well a classifier tells generated cells from "
-                                                "real ones in the newest report card: 0.5 cannot, 1 always.")
-               for t in SCORES.values()},
-        })
+            **{
+                t: st.column_config.NumberColumn(
+                    format="%.2f",
+                    help="How well a classifier tells generated cells from "
+                    "real ones in the newest report card: 0.5 cannot, 1 always.",
+                )
+                for t in SCORES.values()
+            },
+        },
+    )
 
 
 def show_actions(run: JobDir) -> None:
@@ -74,12 +102,20 @@ def show_actions(run: JobDir) -> None:
         if st.button("Open", icon=":material/open_in_new:", type="primary", key="runs_open"):
             context.choose(run=run.id, output=None)
             st.switch_page("pages/train.py")
-        if st.button("Generate cells", icon=":material/auto_awesome:", key="runs_generate",
-                     disabled=status.state != "finished" and not run.checkpoints.exists()):
+        if st.button(
+            "Generate cells",
+            icon=":material/auto_awesome:",
+            key="runs_generate",
+            disabled=status.state != "finished" and not run.checkpoints.exists(),
+        ):
             context.choose(run=run.id, output=None)
             st.switch_page("pages/generate.py")
-        if st.button("Resume", icon=":material/play_arrow:", key="runs_resume",
-                     disabled=status.state not in ("stopped", "failed")):
+        if st.button(
+            "Resume",
+            icon=":material/play_arrow:",
+            key="runs_resume",
+            disabled=status.state not in ("stopped", "failed"),
+        ):
             resume(run)
         if st.button("Stop", icon=":material/stop_circle:", key="runs_stop", disabled=not status.active):
             jobs.stop(run)
@@ -92,8 +128,15 @@ def show_actions(run: JobDir) -> None:
 
 def compare(runs: list[JobDir], titles: dict[str, str]) -> None:
     """Lay the held-out curves of several runs over each other."""
-    chosen = st.multiselect("Compare the learning of", list(titles), default=list(titles)[:3], max_selections=OVERLAY,
-                            format_func=titles.__getitem__, key="runs_compare", persist_state="session")
+    chosen = st.multiselect(
+        "Compare the learning of",
+        list(titles),
+        default=list(titles)[:3],
+        max_selections=OVERLAY,
+        format_func=titles.__getitem__,
+        key="runs_compare",
+        persist_state="session",
+    )
     for place, phase in zip(st.columns(len(PHASES)), PHASES, strict=True):
         series, positive = [], True
         for run in (r for r in runs if r.id in chosen):
@@ -107,22 +150,31 @@ def compare(runs: list[JobDir], titles: dict[str, str]) -> None:
             st.markdown(f"**{PHASES[phase]}**, on held-out cells")
             if series:
                 base = curve_spec([], 0.0, positive)
-                st.echarts_chart(base | {"series": series, "legend": {"top": 4, "type": "scroll"}}, height=360,
-                                 key=f"compare-{phase}", alt=f"Held-out loss of the {phase} of the chosen runs")
+                st.echarts_chart(
+                    base | {"series": series, "legend": {"top": 4, "type": "scroll"}},
+                    height=360,
+                    key=f"compare-{phase}",
+                    alt=f"Held-out loss of the {phase} of the chosen runs",
+                )
             else:
                 st.caption("No curve yet.")
 
 
-context.page_head("Runs", "Every model you trained: compare, rename, note, open, resume or delete it.")
-every = context.workspace().list("train")
-if not every:
-    context.needs("No model has been trained yet.", "pages/train.py", "Go to Train")
-show_table(every)
-st.caption(f"{plural(len(every), 'run')}. Titles and notes can be edited in the table.")
-names = {r.id: context.title_of(r) for r in every}
-current = context.current("train")
-picked = st.selectbox("Run", list(names), index=list(names).index(current.id) if current else 0, width=420,
-                      format_func=names.__getitem__)
-show_actions(next(r for r in every if r.id == picked))
-st.divider()
-compare(every, names)
+with frame.page("Runs", "Every model you trained: compare, rename, note, open, resume or delete it."):
+    every = context.workspace().list("train")
+    if not every:
+        context.needs("No model has been trained yet.", "pages/train.py", "Go to Train")
+    show_table(every)
+    st.caption(f"{plural(len(every), 'run')}. Titles and notes can be edited in the table.")
+    names = {r.id: context.title_of(r) for r in every}
+    current = context.current("train")
+    picked = st.selectbox(
+        "Run",
+        list(names),
+        index=list(names).index(current.id) if current else 0,
+        width=420,
+        format_func=names.__getitem__,
+    )
+    show_actions(next(r for r in every if r.id == picked))
+    st.divider()
+    compare(every, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import context
+from pages._shared import context, frame
 from pages._shared.runs_actions import ask_delete, resume
 from pages._shared.trouble import error_box, guard
 from pages._train import live, start
@@ -16,15 +16,21 @@ def buttons(run: JobDir, state: str) -> None:
     """Draw what can be done with the run. Outside the part that renews itself, which would close a dialog."""
     with st.container(horizontal=True, key="run_buttons"):
         if state in ("queued", "running", "stopping") and st.button(
-                "Stop", icon=":material/stop_circle:", key="stop_run", disabled=state == "stopping",
-                help="Finishes its step and saves; it can be resumed."):
+            "Stop",
+            icon=":material/stop_circle:",
+            key="stop_run",
+            disabled=state == "stopping",
+            help="Finishes its step and saves; it can be resumed.",
+        ):
             jobs.stop(run)
             st.rerun()
-        if state in ("stopped", "failed") and st.button("Resume", type="primary", icon=":material/play_arrow:",
-                                                        key="resume_run"):
+        if state in ("stopped", "failed") and st.button(
+            "Resume", type="primary", icon=":material/play_arrow:", key="resume_run"
+        ):
             resume(run)
-        if state == "finished" and st.button("Generate cells", type="primary", key="to_generate",
-                                             icon=":material/auto_awesome:"):
+        if state == "finished" and st.button(
+            "Generate cells", type="primary", key="to_generate", icon=":material/auto_awesome:"
+        ):
             st.switch_page("pages/generate.py")
         if st.button("Delete", icon=":material/delete:", type="tertiary", key="delete_run"):
             ask_delete(run)
@@ -47,48 +53,51 @@ def show_run(run: JobDir) -> None:
             live.show_log(run)
 
 
-context.page_head("Train", "The model learns from your cells. You can leave this page, close the browser or restart "
-                           "the app: the training goes on.")
-space = context.workspace()
-datasets, runs = space.datasets(), space.list("train")
-if not datasets and not runs:
-    context.needs("There is no prepared dataset yet.", "pages/data.py", "Go to Data")
-left, right = st.columns([1, 3], gap="large")
-with left:
-    if datasets:
-        names = [j.id for j in datasets]
-        chosen = st.session_state.get("dataset")
-        name = st.selectbox("Dataset", names, index=names.index(chosen) if chosen in names else 0)
-        context.choose(dataset=name)
-        with guard():
-            start.start_form(datasets[names.index(name)])
-    else:
-        st.info("No prepared dataset: open one on the Data page to train a new model.")
-with right:
-    run = context.current("train")
-    if run is None and runs:
-        run = runs[0]
-    if run is None:
-        st.info("Choose how long to learn and press **Train**. Loss curves and generated cells appear here, live.")
-    else:
-        names = [r.id for r in runs]
-        titles = {r.id: context.title_of(r) for r in runs}
-        picked = st.selectbox("Run", names, index=names.index(run.id), format_func=titles.__getitem__, width=420)
-        if picked != run.id:
-            context.choose(run=picked, output=None)
-            st.rerun()
-        context.choose(run=run.id)
-        state = jobs.watch(run).state
-        buttons(run, state)
-        if jobs.watch(run).active:
-
-            @st.fragment(run_every=1.5, key="live")
-            def beat() -> None:
-                """Renew the run's part of the page; the whole page once it has ended."""
-                if jobs.watch(run).state != state:
-                    st.rerun(scope="app")
-                show_run(run)
-
-            beat()
+with frame.page(
+    "Train",
+    "The model learns from your cells. You can leave this page, close the browser or restart the "
+    "app: the training goes on.",
+):
+    space = context.workspace()
+    datasets, runs = space.datasets(), space.list("train")
+    if not datasets and not runs:
+        context.needs("There is no prepared dataset yet.", "pages/data.py", "Go to Data")
+    left, right = st.columns([1, 3], gap="large")
+    with left:
+        if datasets:
+            names = [j.id for j in datasets]
+            chosen = st.session_state.get("dataset")
+            name = st.selectbox("Dataset", names, index=names.index(chosen) if chosen in names else 0)
+            context.choose(dataset=name)
+            with guard():
+                start.start_form(datasets[names.index(name)])
         else:
-            show_run(run)
+            st.info("No prepared dataset: open one on the Data page to train a new model.")
+    with right:
+        run = context.current("train")
+        if run is None and runs:
+            run = runs[0]
+        if run is None:
+            st.info("Choose how long to learn and press **Train**. Loss curves and generated cells appear here, live.")
+        else:
+            names = [r.id for r in runs]
+            titles = {r.id: context.title_of(r) for r in runs}
+            picked = st.selectbox("Run", names, index=names.index(run.id), format_func=titles.__getitem__, width=420)
+            if picked != run.id:
+                context.choose(run=picked, output=None)
+                st.rerun()
+            context.choose(run=run.id)
+            state = jobs.watch(run).state
+            buttons(run, state)
+            if jobs.watch(run).active:
+
+                @st.fragment(run_every=1.5, key="live")
+                def beat() -> None:
+                    """Renew the run's part of the page; the whole page once it has ended."""
+                    if jobs.watch(run).state != state:
+                        st.rerun(scope="app")
+                    show_run(run)
+
+                beat()
+            else:
+                show_run(run)

@@ -59,15 +59,24 @@ def _show_prepared(job: JobDir) -> None:
     n_train = len(prepared.rows(keys.TRAIN))
     left, right = st.columns([1, 3], gap="large")
     with left:
-        st.metric("Cells", f"{prepared.n_cells:,}",
-                  f"{n_train:,} to learn from, {prepared.n_cells - n_train:,} to test", delta_color="off",
-                  delta_arrow="off")
-        st.metric("Genes", f"{prepared.n_genes:,}",
-                  "counts" if prepared.values == keys.COUNTS else "continuous values", delta_color="off",
-                  delta_arrow="off")
+        st.metric(
+            "Cells",
+            f"{prepared.n_cells:,}",
+            f"{n_train:,} to learn from, {prepared.n_cells - n_train:,} to test",
+            delta_color="off",
+            delta_arrow="off",
+        )
+        st.metric(
+            "Genes",
+            f"{prepared.n_genes:,}",
+            "counts" if prepared.values == keys.COUNTS else "continuous values",
+            delta_color="off",
+            delta_arrow="off",
+        )
         colour = colour_by(prepared, "data_colour")
-        place = st.segmented_control("Map", ["UMAP", "PCA"], default="UMAP", required=True, key="data_map",
-                                     persist_state="session")
+        place = st.segmented_control(
+            "Map", ["UMAP", "PCA"], default="UMAP", required=True, key="data_map", persist_state="session"
+        )
         if st.button("Train a model", type="primary", icon=":material/model_training:", key="to_train"):
             st.switch_page("pages/train.py")
     with right:

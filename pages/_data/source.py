@@ -73,16 +73,27 @@ def _save_upload(upload: Any) -> str:
 
 def choose_source() -> None:
     """Draw the three ways to bring cells in."""
-    way = st.segmented_control("Where are your cells?", ["Upload a file", "A path on this computer", "A demo"],
-                               default="Upload a file", required=True, key="source_way",
-                               persist_state="session")
+    way = st.segmented_control(
+        "Where are your cells?",
+        ["Upload a file", "A path on this computer", "A demo"],
+        default="Upload a file",
+        required=True,
+        key="source_way",
+        persist_state="session",
+    )
     if way == "Upload a file":
         generation = st.session_state.setdefault("upload_generation", 0)
-        upload = st.file_uploader("A table of cells", type=TYPES, key=f"upload-{generation}",
-                                  help="AnnData .h5ad, 10x .h5, a zipped 10x folder (.zip, .tar.gz), .loom, or a "
-                                       "table (.csv, .tsv, .txt, also .gz). Up to 1 GB; larger files by path.")
-        st.caption("`.h5ad` · 10x `.h5` · zipped 10x folder · `.loom` · `.csv` `.tsv` `.txt` (also `.gz`). "
-                   "Your file stays on the machine that runs scDiff Studio.")
+        upload = st.file_uploader(
+            "A table of cells",
+            type=TYPES,
+            key=f"upload-{generation}",
+            help="AnnData .h5ad, 10x .h5, a zipped 10x folder (.zip, .tar.gz), .loom, or a "
+            "table (.csv, .tsv, .txt, also .gz). Up to 1 GB; larger files by path.",
+        )
+        st.caption(
+            "`.h5ad` · 10x `.h5` · zipped 10x folder · `.loom` · `.csv` `.tsv` `.txt` (also `.gz`). "
+            "Your file stays on the machine that runs scDiff Studio."
+        )
         if upload is not None:
             with st.spinner("Saving the file…"):
                 path = _save_upload(upload)
@@ -93,9 +104,13 @@ def choose_source() -> None:
     elif way == "A path on this computer":
         root = context.data_root()
         with st.form("path_form", border=False):
-            text = st.text_input("Path", placeholder="experiment1/cells.h5ad", key="source_path",
-                                 help=f"Within {root}. A file, a 10x folder or a .zarr folder. "
-                                      "Nothing is copied into memory: best for large files.")
+            text = st.text_input(
+                "Path",
+                placeholder="experiment1/cells.h5ad",
+                key="source_path",
+                help=f"Within {root}. A file, a 10x folder or a .zarr folder. "
+                "Nothing is copied into memory: best for large files.",
+            )
             st.caption(f"Files and folders within `{root}`.")
             pressed = st.form_submit_button("Open", type="primary", icon=":material/folder_open:")
         if pressed and text.strip():
@@ -152,25 +167,36 @@ def how_read(job: JobDir, sniffed: dict[str, Any]) -> None:
     layers = list(sniffed.get("layers") or [])
     if layers:
         options = [None, *layers]
-        layer = st.selectbox("Values from", options, index=options.index(read.layer) if read.layer in options else 0,
-                             format_func=lambda x: "found by itself (X, raw or counts)" if x is None else f"layer '{x}'",
-                             key=f"layer-{job.id}", help="Which matrix of the file holds the counts.")
+        layer = st.selectbox(
+            "Values from",
+            options,
+            index=options.index(read.layer) if read.layer in options else 0,
+            format_func=lambda x: "found by itself (X, raw or counts)" if x is None else f"layer '{x}'",
+            key=f"layer-{job.id}",
+            help="Which matrix of the file holds the counts.",
+        )
         changed = changed.model_copy(update={"layer": layer})
     if sniffed.get("orientation"):
         options_o = ["cells_in_rows", "genes_in_rows"]
         now = read.orientation or sniffed["orientation"]
-        chosen = st.radio("In this table", options_o, index=options_o.index(now), horizontal=True,
-                          format_func=lambda x: "each row is a cell" if x == "cells_in_rows" else "each row is a gene",
-                          key=f"orientation-{job.id}",
-                          help="Found from the names and numbers of rows and columns. Change it if it is wrong.")
+        chosen = st.radio(
+            "In this table",
+            options_o,
+            index=options_o.index(now),
+            horizontal=True,
+            format_func=lambda x: "each row is a cell" if x == "cells_in_rows" else "each row is a gene",
+            key=f"orientation-{job.id}",
+            help="Found from the names and numbers of rows and columns. Change it if it is wrong.",
+        )
         if sniffed.get("orientation_reason"):
             st.caption(f"Found by itself: {sniffed['orientation_reason']}")
         if chosen != now:
             changed = changed.model_copy(update={"orientation": chosen})
     if len(sniffed.get("genomes") or []) > 1:
         genomes = list(sniffed["genomes"])
-        genome = st.selectbox("Genome", genomes, index=genomes.index(read.genome) if read.genome in genomes else 0,
-                              key=f"genome-{job.id}")
+        genome = st.selectbox(
+            "Genome", genomes, index=genomes.index(read.genome) if read.genome in genomes else 0, key=f"genome-{job.id}"
+        )
         changed = changed.model_copy(update={"genome": genome})
     if changed != read:
         look_at(config.source, changed)

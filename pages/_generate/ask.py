@@ -30,17 +30,35 @@ def choose_condition(covariate: Covariate, run: JobDir) -> str:
     """Draw the choice for one covariate: a value, as in the data, or any."""
     key = f"where-{run.id}-{covariate.column}"
     label = covariate.column.replace("_", " ")
-    explained = ("A value; **as in the data** keeps the mix of your cells; **any** lets the model choose "
-                 "without regard to it.")
+    explained = (
+        "A value; **as in the data** keeps the mix of your cells; **any** lets the model choose without regard to it."
+    )
     if covariate.kind == "categorical":
-        return str(st.selectbox(label, [*MODES, *covariate.values], key=key, persist_state="session",
-                                format_func=lambda v: MODES.get(v, v), help=explained))
-    mode = st.selectbox(label, [*MODES, "value"], key=key, persist_state="session", help=explained,
-                        format_func=lambda v: MODES.get(v, "a value"))
+        return str(
+            st.selectbox(
+                label,
+                [*MODES, *covariate.values],
+                key=key,
+                persist_state="session",
+                format_func=lambda v: MODES.get(v, v),
+                help=explained,
+            )
+        )
+    mode = st.selectbox(
+        label,
+        [*MODES, "value"],
+        key=key,
+        persist_state="session",
+        help=explained,
+        format_func=lambda v: MODES.get(v, "a value"),
+    )
     if mode != "value":
         return str(mode)
-    return str(st.number_input(f"Value of {label}", value=float(round(covariate.mean, 3)), key=f"{key}-number",
-                               persist_state="session"))
+    return str(
+        st.number_input(
+            f"Value of {label}", value=float(round(covariate.mean, 3)), key=f"{key}-number", persist_state="session"
+        )
+    )
 
 
 def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
@@ -48,29 +66,72 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
     n_cells = st.number_input("How many cells", 1, 100_000, 500, 100, key="generate_n", persist_state="session")
     where = {c.column: choose_condition(c, run) for c in prepared.vocab.covariates}
     with st.expander("Advanced", icon=":material/tune:"):
-        scale = st.slider("Guidance scale", 0.0, 5.0, 1.0, 0.1, key="generate_scale", persist_state="session",
-                          help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical "
-                               "and less varied. 0: without regard to it.")
-        sampler = st.selectbox("Sampler", list(SAMPLERS), format_func=SAMPLERS.__getitem__, key="generate_sampler",
-                               persist_state="session", help="How noise is turned into cells.")
-        steps = st.number_input("Steps", 1, 1000, STEPS[sampler], key=f"generate_steps_{sampler}",
-                                persist_state="session")
+        scale = st.slider(
+            "Guidance scale",
+            0.0,
+            5.0,
+            1.0,
+            0.1,
+            key="generate_scale",
+            persist_state="session",
+            help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical "
+            "and less varied. 0: without regard to it.",
+        )
+        sampler = st.selectbox(
+            "Sampler",
+            list(SAMPLERS),
+            format_func=SAMPLERS.__getitem__,
+            key="generate_sampler",
+            persist_state="session",
+            help="How noise is turned into cells.",
+        )
+        steps = st.number_input(
+            "Steps", 1, 1000, STEPS[sampler], key=f"generate_steps_{sampler}", persist_state="session"
+        )
         eta = 0.0
         if sampler == "ddim":
-            eta = st.slider("Randomness (eta)", 0.0, 1.0, 0.0, 0.05, key="generate_eta", persist_state="session",
-                            help="0: DDIM, no fresh noise. 1: as much as DDPM.")
-        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="generate_seed", persist_state="session",
-                               help="The same seed gives the same cells.")
-    return GenerateConfig(run=run.id, n_cells=int(n_cells),
-                          where={k: v for k, v in where.items() if v != keys.AS_IN_DATA},
-                          guidance_scale=float(scale), sampler=sampler, steps=int(steps), eta=float(eta), seed=int(seed))
+            eta = st.slider(
+                "Randomness (eta)",
+                0.0,
+                1.0,
+                0.0,
+                0.05,
+                key="generate_eta",
+                persist_state="session",
+                help="0: DDIM, no fresh noise. 1: as much as DDPM.",
+            )
+        seed = st.number_input(
+            "Seed",
+            0,
+            2**31 - 1,
+            0,
+            key="generate_seed",
+            persist_state="session",
+            help="The same seed gives the same cells.",
+        )
+    return GenerateConfig(
+        run=run.id,
+        n_cells=int(n_cells),
+        where={k: v for k, v in where.items() if v != keys.AS_IN_DATA},
+        guidance_scale=float(scale),
+        sampler=sampler,
+        steps=int(steps),
+        eta=float(eta),
+        seed=int(seed),
+    )
 
 
 def begin(run: JobDir, config: GenerateConfig) -> None:
     """Send the request to the worker; the cells come into a directory of their own."""
     output = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
-    worker.submit(request_key(run), "generate", note=output, run=str(run.path), config=config.model_dump(mode="json"),
-                  out_dir=str(run.outputs / output))
+    worker.submit(
+        request_key(run),
+        "generate",
+        note=output,
+        run=str(run.path),
+        config=config.model_dump(mode="json"),
+        out_dir=str(run.outputs / output),
+    )
 
 
 def follow(run: JobDir) -> bool:
@@ -92,7 +153,9 @@ def follow(run: JobDir) -> bool:
         words = str(said.get("phase") or "waking up the model")
         share = float(said.get("progress") or 0.0)
         left = asked.seconds() * (1 - share) / share if share > 0.05 else None
-        st.progress(min(1.0, share), text=f"{words[:1].upper()}{words[1:]}" + (f" · {duration(left)} left" if left else "…"))
+        st.progress(
+            min(1.0, share), text=f"{words[:1].upper()}{words[1:]}" + (f" · {duration(left)} left" if left else "…")
+        )
         if st.button("Cancel", icon=":material/stop_circle:", key="cancel_generate"):
             asked.request.cancel()
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import streamlit as st
+from scdiff_core.figures.palette import colours
 
 from pages._shared.cell_canvas import Layer, cell_canvas
 from scdiff_core import keys
 from scdiff_core.data.prepared import Prepared
-from scdiff_core.figures.palette import colours
 
 MAX_CATEGORIES = 60
 HIDDEN = {keys.SPLIT}
@@ -46,9 +46,15 @@ def gene_values(prepared: Prepared, gene: str) -> np.ndarray:
 def columns_to_colour(prepared: Prepared) -> list[str]:
     """Return the columns worth colouring by: the roles first, then the others."""
     first = list(prepared.roles.columns().values())
-    rest = [c for c in prepared.obs.columns if c not in first and c not in HIDDEN
-            and (pd.api.types.is_numeric_dtype(prepared.obs[c])
-                 or 1 < prepared.obs[c].nunique(dropna=True) <= MAX_CATEGORIES)]
+    rest = [
+        c
+        for c in prepared.obs.columns
+        if c not in first
+        and c not in HIDDEN
+        and (
+            pd.api.types.is_numeric_dtype(prepared.obs[c]) or 1 < prepared.obs[c].nunique(dropna=True) <= MAX_CATEGORIES
+        )
+    ]
     return [*first, *rest, keys.SPLIT]
 
 
@@ -65,7 +71,8 @@ def colour_of(prepared: Prepared, name: str) -> Colour:
         return Colour(name, f"{name} (log1p)", is_gene=True, values=gene_values(prepared, name))
     column = prepared.obs[name]
     is_label = name in prepared.roles.columns().values() and not any(
-        c.column == name and c.kind == "continuous" for c in prepared.vocab.covariates)
+        c.column == name and c.kind == "continuous" for c in prepared.vocab.covariates
+    )
     if pd.api.types.is_numeric_dtype(column) and not is_label and column.nunique() > 12:
         return Colour(name, name, values=column.to_numpy(np.float32))
     labels = prepared.labels(name)
@@ -88,9 +95,18 @@ def codes_like(colour: Colour, labels: Sequence[str] | np.ndarray) -> np.ndarray
     return np.array([index.get(str(v), -1) for v in labels], np.int32)
 
 
-def map_of_cells(prepared: Prepared, colour: Colour, *, place: str = "UMAP", key: str, height: int = 600,
-                 over: Layer | None = None, real_grey: bool = False, rows: np.ndarray | None = None,
-                 labels: bool = True) -> None:
+def map_of_cells(
+    prepared: Prepared,
+    colour: Colour,
+    *,
+    place: str = "UMAP",
+    key: str,
+    height: int = 600,
+    over: Layer | None = None,
+    real_grey: bool = False,
+    rows: np.ndarray | None = None,
+    labels: bool = True,
+) -> None:
     """Draw the real cells, and `over` them the generated ones, on the canvas.
 
     Parameters
@@ -108,8 +124,15 @@ def map_of_cells(prepared: Prepared, colour: Colour, *, place: str = "UMAP", key
     for role, column in prepared.roles.columns().items():
         if role in (keys.CELL_TYPE, keys.BATCH, keys.PERTURBATION):
             hover[column] = prepared.labels(column)[rows]
-    real = Layer("real", xy[rows], shape="dot", codes=None if colour.codes is None else colour.codes[rows],
-                 values=None if colour.values is None else colour.values[rows], hover=hover, grey=real_grey)
+    real = Layer(
+        "real",
+        xy[rows],
+        shape="dot",
+        codes=None if colour.codes is None else colour.codes[rows],
+        values=None if colour.values is None else colour.values[rows],
+        hover=hover,
+        grey=real_grey,
+    )
     layers = [real] if over is None else [real, over]
     numbers = " and ".join(f"{len(layer.xy):,} {layer.name} cells" for layer in layers)
     values = [v.values for v in layers if v.values is not None and not v.grey]
@@ -118,6 +141,14 @@ def map_of_cells(prepared: Prepared, colour: Colour, *, place: str = "UMAP", key
         joined = np.concatenate(values)
         joined = joined[np.isfinite(joined)]
         span = (float(joined.min()), float(joined.max())) if joined.size else None
-    cell_canvas(layers, key=key, height=height, categories=colour.categories, palette=colour.palette,
-                colour_title=colour.title, value_range=span, labels=labels and bool(colour.categories),
-                summary=f"{place} of {numbers}, coloured by {colour.title}")
+    cell_canvas(
+        layers,
+        key=key,
+        height=height,
+        categories=colour.categories,
+        palette=colour.palette,
+        colour_title=colour.title,
+        value_range=span,
+        labels=labels and bool(colour.categories),
+        summary=f"{place} of {numbers}, coloured by {colour.title}",
+    )

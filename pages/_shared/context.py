@@ -80,8 +80,9 @@ def open_dataset(job: JobDir) -> Prepared:
     """Return the prepared dataset of a directory, kept in memory while it is unchanged."""
     file = job.path / "prepared.h5ad"
     if not file.exists():
-        raise ScdiffError(f"The dataset '{job.id}' is not ready.", "Its preparation has not ended.",
-                          "Finish it on the Data page.")
+        raise ScdiffError(
+            f"The dataset '{job.id}' is not ready.", "Its preparation has not ended.", "Finish it on the Data page."
+        )
     return _open(str(job.path), file.stat().st_mtime)
 
 
@@ -90,9 +91,11 @@ def dataset_of(run: JobDir) -> Prepared:
     config = run.config()
     prepared = open_dataset(workspace().open("prepare", config.dataset))
     if prepared.fingerprint != config.fingerprint:
-        raise ScdiffError(f"The dataset '{config.dataset}' is not the one this run was trained on.",
-                          "It was prepared again since (its fingerprint differs).",
-                          "Train again on the new dataset, or restore the old one from the trash.")
+        raise ScdiffError(
+            f"The dataset '{config.dataset}' is not the one this run was trained on.",
+            "It was prepared again since (its fingerprint differs).",
+            "Train again on the new dataset, or restore the old one from the trash.",
+        )
     return prepared
 
 
@@ -126,12 +129,6 @@ def dataset_name(run: JobDir) -> str:
 def title_of(run: JobDir) -> str:
     """Return what people call a run: its given title, or its id."""
     return run.notes().get("title") or run.id
-
-
-def page_head(title: str, purpose: str) -> None:
-    """Draw a page's title and the one line that says what it is for."""
-    st.subheader(title, anchor=False)
-    st.caption(purpose)
 
 
 def needs(what: str, page: str, label: str) -> None:

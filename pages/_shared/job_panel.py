@@ -10,6 +10,7 @@ from scdiff_core import jobs
 from scdiff_core.jobs import Status
 from scdiff_core.workspace import JobDir
 
+
 def progress_line(status: Status) -> None:
     """Draw one bar with the phase and the time left."""
     if status.state == "queued":
@@ -36,8 +37,9 @@ def follow(job: JobDir, key: str, cancel: str = "Cancel") -> Status:
                 if not now.active:
                     st.rerun(scope="app")
                 progress_line(now)
-                if st.button(cancel, key=f"cancel-{key}", icon=":material/stop_circle:",
-                             disabled=now.state == "stopping"):
+                if st.button(
+                    cancel, key=f"cancel-{key}", icon=":material/stop_circle:", disabled=now.state == "stopping"
+                ):
                     jobs.stop(job)
 
         beat()

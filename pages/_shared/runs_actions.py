@@ -25,8 +25,10 @@ def resume(run: JobDir) -> None:
 @st.dialog("Delete this run?")
 def ask_delete(run: JobDir) -> None:
     """Ask, then move a run with everything generated from it to the trash folder."""
-    st.markdown("The model and the cells generated from it are moved to the trash folder of the workspace; "
-                "nothing is erased there.")
+    st.markdown(
+        "The model and the cells generated from it are moved to the trash folder of the workspace; "
+        "nothing is erased there."
+    )
     st.caption(f"{context.title_of(run)} · {run.id}")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="delete_run_yes"):

@@ -17,8 +17,10 @@ log = logging.getLogger("scdiff.pages")
 def error_box(error: ScdiffError | dict[str, str]) -> None:
     """Show one error as three short lines."""
     said = error.to_dict() if isinstance(error, ScdiffError) else error
-    st.error(f"**{escape(said['what'])}**\n\n{escape(said['why'])}\n\n"
-             f":material/build: {escape(said['fix'])}", icon=":material/error:")
+    st.error(
+        f"**{escape(said['what'])}**\n\n{escape(said['why'])}\n\n:material/build: {escape(said['fix'])}",
+        icon=":material/error:",
+    )
 
 
 def escape(text: str) -> str:
@@ -38,7 +40,11 @@ def guard() -> Iterator[None]:
     except Exception as error:
         ticket = uuid.uuid4().hex[:8]
         log.exception("page error %s", ticket)
-        error_box(ScdiffError("Something went wrong on this page.",
-                              f"It was not foreseen ({type(error).__name__}); the server's log has it as {ticket}.",
-                              "Your data, runs and results are on disk and safe. Reload the page; if it comes "
-                              "again, report it with that number."))
+        error_box(
+            ScdiffError(
+                "Something went wrong on this page.",
+                f"It was not foreseen ({type(error).__name__}); the server's log has it as {ticket}.",
+                "Your data, runs and results are on disk and safe. Reload the page; if it comes "
+                "again, report it with that number.",
+            )
+        )

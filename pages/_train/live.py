@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from scdiff_core.figures.palette import colours
 
 from pages._shared.cell_canvas import Layer, cell_canvas
 from pages._shared.job_panel import progress_line
 from pages._shared.words import duration
-from scdiff_core.figures.palette import colours
 from scdiff_core.jobs import Status
 from scdiff_core.workspace import JobDir, read_json
 
@@ -36,12 +36,14 @@ def show_numbers(status: Status, rows: list[dict[str, Any]]) -> None:
     if status.active:
         progress_line(status)
     last = rows[-1] if rows else {}
-    cells = [("Step", f"{status.step:,} of {status.total:,}" if status.total else "not begun"),
-             ("Time so far", duration(status.seconds)),
-             ("Time left", duration(status.eta_s) if status.active else "none"),
-             ("Speed", f"{last['cells_per_s']:,.0f} cells/s" if last.get("cells_per_s") else "unknown"),
-             ("Memory", f"{last['memory_mb']:,.0f} MB" if last.get("memory_mb") else "unknown"),
-             ("Device", str(last.get("device") or "not chosen yet"))]
+    cells = [
+        ("Step", f"{status.step:,} of {status.total:,}" if status.total else "not begun"),
+        ("Time so far", duration(status.seconds)),
+        ("Time left", duration(status.eta_s) if status.active else "none"),
+        ("Speed", f"{last['cells_per_s']:,.0f} cells/s" if last.get("cells_per_s") else "unknown"),
+        ("Memory", f"{last['memory_mb']:,.0f} MB" if last.get("memory_mb") else "unknown"),
+        ("Device", str(last.get("device") or "not chosen yet")),
+    ]
     with st.container(horizontal=True, gap="medium", key="run_numbers"):
         for label, value in cells:
             st.markdown(f":gray[{label}]  \n**{value}**", width="content")
@@ -59,8 +61,14 @@ def choose_snapshot(run: JobDir, snapshots: list[int]) -> int:
     if len(snapshots) == 1:
         st.caption(f"First snapshot, at step {snapshots[0]:,}.")
         return snapshots[0]
-    return st.select_slider("Snapshot (training step)", snapshots, key=key, on_change=_move, args=(key, snapshots),
-                            help="Drag back to see how the cells looked earlier. At the right end it follows the run.")
+    return st.select_slider(
+        "Snapshot (training step)",
+        snapshots,
+        key=key,
+        on_change=_move,
+        args=(key, snapshots),
+        help="Drag back to see how the cells looked earlier. At the right end it follows the run.",
+    )
 
 
 def show_cells(run: JobDir) -> None:
@@ -68,16 +76,25 @@ def show_cells(run: JobDir) -> None:
     index = read_json(run.preview / "index.json", {})
     snapshots = [int(s) for s in index.get("snapshots", [])]
     if not (run.preview / "real.npz").exists() or not snapshots:
-        st.info("The first generated cells appear here when the diffusion model begins to learn; the codec comes first.")
+        st.info(
+            "The first generated cells appear here when the diffusion model begins to learn; the codec comes first."
+        )
         st.skeleton(height=420)
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=360):
             step = choose_snapshot(run, snapshots)
-        place = st.segmented_control("Map", ["UMAP", "PCA"], default="UMAP", required=True, key="live_map",
-                                     persist_state="session")
-        by = st.segmented_control("Generated cells by", ["Type asked for", "Distance to real"],
-                                  default="Type asked for", required=True, key="live_colour", persist_state="session")
+        place = st.segmented_control(
+            "Map", ["UMAP", "PCA"], default="UMAP", required=True, key="live_map", persist_state="session"
+        )
+        by = st.segmented_control(
+            "Generated cells by",
+            ["Type asked for", "Distance to real"],
+            default="Type asked for",
+            required=True,
+            key="live_colour",
+            persist_state="session",
+        )
     real = arrays_of(run.preview / "real.npz")
     file = run.preview / f"snap_{step}.npz"
     if not file.exists():
@@ -90,17 +107,30 @@ def show_cells(run: JobDir) -> None:
     distance = by == "Distance to real"
     layers = [
         Layer("real", real[field], shape="dot", codes=real["codes"], grey=True),
-        Layer("generated", snap[field], shape="ring", codes=None if distance else snap["codes"],
-              values=snap["distance"] if distance else None, hover={"distance to real": snap["distance"]}),
+        Layer(
+            "generated",
+            snap[field],
+            shape="ring",
+            codes=None if distance else snap["codes"],
+            values=snap["distance"] if distance else None,
+            hover={"distance to real": snap["distance"]},
+        ),
     ]
-    cell_canvas(layers, key=f"live-{run.id}-{place}", height=540, categories=names, palette=colours(len(names)),
-                colour_title="distance to real" if distance else "cell type",
-                value_range=(0.0, float(np.nanmax(snap["distance"]))) if distance else None,
-                summary=f"{place} of {len(snap['xy']):,} generated cells at step {step:,} over "
-                        f"{len(real['xy']):,} real cells")
+    cell_canvas(
+        layers,
+        key=f"live-{run.id}-{place}",
+        height=540,
+        categories=names,
+        palette=colours(len(names)),
+        colour_title="distance to real" if distance else "cell type",
+        value_range=(0.0, float(np.nanmax(snap["distance"]))) if distance else None,
+        summary=f"{place} of {len(snap['xy']):,} generated cells at step {step:,} over {len(real['xy']):,} real cells",
+    )
     if place == "UMAP":
-        st.caption("While training, a generated cell is placed among its nearest real cells, which flatters it: "
-                   "look at the distance to real, and at PCA. Finished results use the true map.")
+        st.caption(
+            "While training, a generated cell is placed among its nearest real cells, which flatters it: "
+            "look at the distance to real, and at PCA. Finished results use the true map."
+        )
 
 
 def smooth(values: np.ndarray, strength: float) -> np.ndarray:
@@ -125,15 +155,33 @@ def curve_spec(rows: list[dict[str, Any]], strength: float, log: bool) -> dict[s
         x, y = np.array(points, float).T
         y = smooth(y, strength if field == "loss_train" else 0.0)
         keep = np.unique(np.linspace(0, len(x) - 1, min(POINTS, len(x))).astype(int))
-        series.append({"type": "line", "name": name, "showSymbol": len(keep) < 3, "animation": False,
-                       "lineStyle": {"type": dash, "width": 2},
-                       "data": [[int(x[i]), float(f"{y[i]:.5g}")] for i in keep]})
-    return {"animation": False, "grid": {"left": 64, "right": 16, "top": 36, "bottom": 46},
-            "legend": {"top": 4}, "tooltip": {"trigger": "axis"},
-            "xAxis": {"type": "value", "name": "step", "nameLocation": "middle", "nameGap": 28,
-                      "min": "dataMin", "max": "dataMax"},
-            "yAxis": {"type": "log" if log else "value", "scale": True, "name": "loss", "min": "dataMin"},
-            "dataZoom": [{"type": "inside"}], "series": series}
+        series.append(
+            {
+                "type": "line",
+                "name": name,
+                "showSymbol": len(keep) < 3,
+                "animation": False,
+                "lineStyle": {"type": dash, "width": 2},
+                "data": [[int(x[i]), float(f"{y[i]:.5g}")] for i in keep],
+            }
+        )
+    return {
+        "animation": False,
+        "grid": {"left": 64, "right": 16, "top": 36, "bottom": 46},
+        "legend": {"top": 4},
+        "tooltip": {"trigger": "axis"},
+        "xAxis": {
+            "type": "value",
+            "name": "step",
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "min": "dataMin",
+            "max": "dataMax",
+        },
+        "yAxis": {"type": "log" if log else "value", "scale": True, "name": "loss", "min": "dataMin"},
+        "dataZoom": [{"type": "inside"}],
+        "series": series,
+    }
 
 
 def show_curves(rows: list[dict[str, Any]], key: str) -> None:
@@ -152,8 +200,12 @@ def show_curves(rows: list[dict[str, Any]], key: str) -> None:
         positive = bool(values) and min(values) > 0
         with place:
             st.markdown(f"**{PHASES[phase]}**")
-            st.echarts_chart(curve_spec(own, strength, log and positive), height=380, key=f"{key}-{phase}",
-                             alt=f"Loss of the {phase} on training and held-out cells")
+            st.echarts_chart(
+                curve_spec(own, strength, log and positive),
+                height=380,
+                key=f"{key}-{phase}",
+                alt=f"Loss of the {phase} on training and held-out cells",
+            )
             if log and not positive:
                 st.caption("Some values are not positive: shown on a plain axis.")
 

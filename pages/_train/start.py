@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from scdiff_core.engine.presets import preset
 
 from pages._shared import context, worker
 from pages._shared.trouble import error_box
@@ -12,11 +13,14 @@ from pages._shared.words import duration
 from scdiff_core import jobs, keys
 from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared
-from scdiff_core.engine.presets import preset
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
-PRESETS = {"quick": "Quick: a first look", "standard": "Standard: the one to trust", "thorough": "Thorough: the last bit"}
+PRESETS = {
+    "quick": "Quick: a first look",
+    "standard": "Standard: the one to trust",
+    "thorough": "Thorough: the last bit",
+}
 
 
 def estimates(dataset: JobDir, prepared: Prepared) -> dict[str, float] | None:
@@ -40,8 +44,9 @@ def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
     def words(name: str) -> str:
         return PRESETS[name] + (f" · about {duration(times[name])}" if times and name in times else "")
 
-    chosen = st.radio("How long to learn", list(PRESETS), index=1, format_func=words, key="train_preset",
-                      persist_state="session")
+    chosen = st.radio(
+        "How long to learn", list(PRESETS), index=1, format_func=words, key="train_preset", persist_state="session"
+    )
     if times is None:
 
         @st.fragment(run_every=0.7, key="estimate")
@@ -59,26 +64,51 @@ def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
     """Draw the folded settings; returns the fields of `TrainConfig` they set."""
     codec, diffusion = preset(name, prepared.values)
     with st.expander("Advanced", icon=":material/tune:"):
-        kind = st.selectbox("Codec", ["vae", "pca"], index=0 if codec.kind == "vae" else 1, key=f"codec-{name}",
-                            format_func={"vae": "Autoencoder with a count model (best)",
-                                         "pca": "PCA (instant, less true to the zeros)"}.get,
-                            help="How a cell becomes a short code, and the code a cell again.")
+        kind = st.selectbox(
+            "Codec",
+            ["vae", "pca"],
+            index=0 if codec.kind == "vae" else 1,
+            key=f"codec-{name}",
+            format_func={
+                "vae": "Autoencoder with a count model (best)",
+                "pca": "PCA (instant, less true to the zeros)",
+            }.get,
+            help="How a cell becomes a short code, and the code a cell again.",
+        )
         first, second = st.columns(2)
-        codec_steps = first.number_input("Codec steps", 1, 1_000_000, codec.steps, 100, key=f"codec_steps-{name}",
-                                         disabled=kind == "pca")
+        codec_steps = first.number_input(
+            "Codec steps", 1, 1_000_000, codec.steps, 100, key=f"codec_steps-{name}", disabled=kind == "pca"
+        )
         steps = second.number_input("Diffusion steps", 1, 1_000_000, diffusion.steps, 100, key=f"steps-{name}")
         minibatch = first.number_input("Cells a step", 16, 65536, diffusion.minibatch, 16, key=f"minibatch-{name}")
         lr = second.number_input("Learning rate", 1e-6, 1e-1, diffusion.lr, format="%g", key=f"lr-{name}")
-        patience = first.number_input("Stop early after … checks", 0, 1000, diffusion.patience, key=f"patience-{name}",
-                                      help="Checks on held-out cells without improvement; 0: never.")
-        seed = second.number_input("Seed", 0, 2**31 - 1, 0, key="train_seed", help="The same seed gives the same model.")
-        device = st.selectbox("Device", ["auto", "cpu", "cuda", "mps"], key="train_device",
-                              format_func={"auto": "the best there is", "cpu": "processor (CPU)",
-                                           "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (MPS)"}.get)
+        patience = first.number_input(
+            "Stop early after … checks",
+            0,
+            1000,
+            diffusion.patience,
+            key=f"patience-{name}",
+            help="Checks on held-out cells without improvement; 0: never.",
+        )
+        seed = second.number_input(
+            "Seed", 0, 2**31 - 1, 0, key="train_seed", help="The same seed gives the same model."
+        )
+        device = st.selectbox(
+            "Device",
+            ["auto", "cpu", "cuda", "mps"],
+            key="train_device",
+            format_func={
+                "auto": "the best there is",
+                "cpu": "processor (CPU)",
+                "cuda": "NVIDIA GPU (CUDA)",
+                "mps": "Apple GPU (MPS)",
+            }.get,
+        )
         title = st.text_input("Title of the run", key="train_title", placeholder="a name you will know it by")
     codec = codec.model_copy(update={"kind": kind, "steps": int(codec_steps)})
-    diffusion = diffusion.model_copy(update={"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr),
-                                             "patience": int(patience)})
+    diffusion = diffusion.model_copy(
+        update={"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr), "patience": int(patience)}
+    )
     return {"codec": codec, "diffusion": diffusion, "seed": int(seed), "device": device, "name": title}
 
 
