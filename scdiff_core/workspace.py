@@ -242,7 +242,9 @@ class Workspace:
         if not folder.is_dir():
             return []
         jobs = [JobDir(p, kind) for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
-        return sorted(jobs, key=lambda j: (j.status().get("created", 0), j.id), reverse=True)
+        made = {j.id: j.status().get("created") for j in jobs}
+        age = {k: v if isinstance(v, int | float) else 0 for k, v in made.items()}
+        return sorted(jobs, key=lambda j: (age[j.id], j.id), reverse=True)
 
     def datasets(self) -> Jobs:
         """Return the prepared datasets (those whose preparation has ended well), the newest first."""

@@ -98,6 +98,8 @@ class Record:
 
     def event(self, event: Any) -> None:
         """Take one event of a training: its losses into metrics.jsonl, the rest into the status."""
+        if event.stopped:
+            return  # it repeats the step before it
         values = {k: v for k, v in dataclasses.asdict(event).items() if k != "stopped"}
         now = time.monotonic()
         if self.resumed:
