@@ -20,7 +20,7 @@ from scdiff_core.data.log import Log
 from scdiff_core.data.prepared import FILE, MARKER_COLUMNS, MARKERS, Prepared, fingerprint, project, to_log1p
 from scdiff_core.data.read import read
 from scdiff_core.data.roles import detect_roles, validate_roles
-from scdiff_core.data.vocab import Vocab, as_labels
+from scdiff_core.data.vocab import CATEGORICAL, Vocab, as_labels
 from scdiff_core.workspace import JobDir, atomic_write, write_json
 
 N_PCA = 50
@@ -104,10 +104,11 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
            varm={keys.PCS: components.T}, obsm={keys.PCA: X_pca, keys.UMAP: X_umap}, mean=mean)
     atomic_write(job.path / MARKERS, lambda path: markers.to_csv(path, index=False))
     missing = {c.column: int((as_labels(obs[c.column]) == "").sum()) for c in vocab}
+    sizes = (len(obs), int(train.sum()), int((~train).sum()), len(names))
     write_json(job.path / REPORT, {
-        **meta, "name": config.name, "source": config.source, "n_cells": len(obs),
-        "n_train": int(train.sum()), "n_test": int((~train).sum()), "n_genes": len(names),
-        "n_pca": len(components), "steps": log.steps,
+        **meta, "name": config.name, "source": config.source,
+        **dict(zip(("n_cells", "n_train", "n_test", "n_genes"), sizes, strict=True)),
+        "n_pca": len(components), "summary": _summary(vocab, missing, sizes, hold_out), "steps": log.steps,
         "findings": [f.to_dict() for f in log.findings], "missing_labels": missing,
         "seconds": round(time.time() - started, 2), "cpu_seconds": round(time.process_time() - cpu, 2)})
     progress("Done", 1.0)
@@ -138,6 +139,23 @@ def _names(adata: Any, table: pd.DataFrame, config: PrepareConfig, log: Log,
                      for h in config.hold_out)
     split.held_out(obs, hold_out)  # unknown names are told before the long work
     return obs, Roles(**played, control=roles.control), hold_out
+
+
+def _summary(vocab: Vocab, missing: dict[str, int], sizes: tuple[int, ...],
+             hold_out: tuple[HoldOut, ...]) -> list[str]:
+    """Say in a few sentences what the dataset is."""
+    lines = [f"{sizes[0]:,} cells of {sizes[3]:,} genes: {sizes[1]:,} to learn from, {sizes[2]:,} to test."]
+    for rule in hold_out:
+        lines.append(f"All cells with {' or '.join(rule.values)} in '{rule.column}' are test cells; the others "
+                     "were split at random within each type.")
+    for c in vocab:
+        what = f"{len(c.values)} values" if c.kind == CATEGORICAL else "a number for each cell"
+        lines.append(f"'{c.column}' plays the part of {c.role.replace('_', ' ')} ({what})" + (
+            f"; {missing[c.column]:,} cells have no label there and train the unconditional part."
+            if missing[c.column] else "."))
+    lines.append("Genes, PCA, UMAP and markers were found on the cells to learn from; the test cells were "
+                 "projected.")
+    return lines
 
 
 def _markers(log1p: sp.csr_matrix, names: np.ndarray, obs: pd.DataFrame, roles: Roles) -> pd.DataFrame:
