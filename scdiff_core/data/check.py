@@ -1,0 +1,353 @@
+"""Check cells before anything is done with them, put right what can be put right, and tell all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scdiff_core import keys
+from scdiff_core.data import gene_ids, values
+from scdiff_core.data.recover import Recovered
+from scdiff_core.data.roles import CATEGORICAL, CONSTANT, describe_columns
+from scdiff_core.data.stores import NOTES
+from scdiff_core.errors import ScdiffError
+
+MIN_CELLS, MIN_GENES = 10, 2
+FEW_CELLS, FEW_GENES = 200, 100
+MOST_LOST = 0.2  # share of cells or genes that may be left out for values that are no numbers
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found: 'ok', 'note', 'warning' or 'error', with what can be done about it."""
+
+    level: str
+    title: str
+    detail: str
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Cells that can be worked with.
+
+    Attributes
+    ----------
+    adata
+        X csr float32 [N, G] (counts, or continuous values), names unique, no layers and no .raw. Where counts
+        were won back, obs["total_counts"] holds the cells' totals over all genes, as far as they are known.
+    values
+        `keys.COUNTS` or `keys.CONTINUOUS`.
+    kind
+        'raw counts', 'log-normalised, counts recovered', 'log-normalised', 'scaled' or 'unclear'.
+    findings
+        Everything that was found and done, for the user to read.
+    """
+
+    adata: ad.AnnData
+    values: str
+    kind: str
+    findings: tuple[Finding, ...]
+
+
+def _some(names: Sequence[object], most: int = 5) -> str:
+    shown = ", ".join(f"'{n}'" for n in list(names)[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _many(n: int, word: str) -> str:
+    return f"{n:,} {word}" + ("" if n == 1 else "s")
+
+
+def _numeric(adata: ad.AnnData) -> None:
+    """Raise where a matrix holds text or objects."""
+    X = adata.X
+    dtype = getattr(X, "dtype", None)
+    if X is not None and dtype is not None and dtype.kind not in "biuf":
+        first = next((v for v in np.asarray(X).ravel()[:1000] if not isinstance(v, (int, float, np.number))), None)
+        raise ScdiffError("The matrix cannot be used.",
+                          f"It holds text or objects (type {dtype}), not numbers"
+                          + (f", such as '{str(first)[:40]}'." if first is not None else "."),
+                          "Store the counts as numbers, for example adata.X = adata.X.astype('float32').")
+
+
+def _size(adata: ad.AnnData) -> None:
+    n_genes = max(adata.n_vars, adata.raw.n_vars if adata.raw is not None else 0)
+    if adata.n_obs == 0 or n_genes == 0 or (adata.X is None and not adata.layers and adata.raw is None):
+        raise ScdiffError("There is nothing to work with.",
+                          f"The matrix is empty: {adata.n_obs} cells and {n_genes} genes"
+                          + ("." if adata.n_obs == 0 or n_genes == 0 else ", and no values."),
+                          "Choose the file that holds the expression values.")
+    if adata.n_obs < MIN_CELLS:
+        raise ScdiffError("There are too few cells.",
+                          f"The data has {_many(adata.n_obs, 'cell')}; a model needs at least {MIN_CELLS}, and is of "
+                          "use from a few hundred on.",
+                          "Bring more cells; if each row is a gene, turn the table round.")
+    if n_genes < MIN_GENES:
+        raise ScdiffError("There are too few genes.",
+                          f"The data has {_many(n_genes, 'gene')}; a model needs at least {MIN_GENES}, and is of use "
+                          "from a few hundred on.", "Bring the whole expression matrix.")
+
+
+def _bad_parts(X: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many values are no numbers in every cell [N] and in every gene [G]."""
+    where = np.flatnonzero(~np.isfinite(X.data))
+    rows = np.searchsorted(X.indptr, where, side="right") - 1
+    return np.bincount(rows, minlength=X.shape[0]), np.bincount(X.indices[where], minlength=X.shape[1])
+
+
+def _without_bad(adata: ad.AnnData) -> tuple[ad.AnnData, Finding]:
+    """Leave out the cells or genes of X that hold NaN or infinite values, if few of them do.
+
+    Raises
+    ------
+    ScdiffError
+        More than a fifth of the cells and of the genes are hit: nothing is filled in.
+    """
+    X = values.to_csr(adata.X)
+    seen = values.look(X)
+    words = " and ".join([_many(seen.n_nan, "missing value") + " (NaN)"] * bool(seen.n_nan)
+                         + [_many(seen.n_infinite, "infinite value")] * bool(seen.n_infinite))
+    in_cells, in_genes = _bad_parts(X)
+    hit_cells, hit_genes = int((in_cells > 0).sum()), int((in_genes > 0).sum())
+    cells = in_cells > 0.5 * X.shape[1]
+    genes = in_genes > 0.5 * X.shape[0]
+    rest = X[~cells][:, ~genes]
+    left_cells, left_genes = _bad_parts(rest) if rest.nnz else (np.zeros((~cells).sum()), np.zeros((~genes).sum()))
+    if left_genes.any():  # whichever loses the smaller share
+        if np.mean(left_genes > 0) <= np.mean(left_cells > 0):
+            genes[np.flatnonzero(~genes)[left_genes > 0]] = True
+        else:
+            cells[np.flatnonzero(~cells)[left_cells > 0]] = True
+    if cells.mean() > MOST_LOST or genes.mean() > MOST_LOST:
+        raise ScdiffError(
+            f"The matrix has {words}.",
+            f"They are in {hit_cells:,} of {X.shape[0]:,} cells and {hit_genes:,} of {X.shape[1]:,} genes: too many to "
+            "leave out, and filling them in would be inventing data.",
+            "Find out how they came about and export the matrix again, best as raw counts.")
+    kept = ad.AnnData(X[~cells][:, ~genes], obs=adata.obs[~cells], var=adata.var[~genes], uns=dict(adata.uns))
+    lost = " and ".join([_many(int(cells.sum()), "cell")] * bool(cells.any())
+                        + [_many(int(genes.sum()), "gene")] * bool(genes.any()))
+    names = _some(adata.var_names[genes]) if genes.any() else _some(adata.obs_names[cells])
+    return kept, Finding("warning", f"{lost} with values that are no numbers left out",
+                         f"The matrix has {words}; nothing was filled in. Left out: {names}.",
+                         "Export the matrix again without missing values to keep them.")
+
+
+def _matrix(adata: ad.AnnData) -> tuple[ad.AnnData, values.Chosen, list[Finding]]:
+    """Choose the matrix; raises where there is none to use."""
+    found: list[Finding] = []
+    chosen = values.choose(adata)
+    x_bad = adata.X is not None and values.look(values.to_csr(adata.X)).bad
+    if x_bad and (chosen is None or chosen.values == keys.CONTINUOUS):
+        adata, finding = _without_bad(adata)
+        found.append(finding)
+        chosen = values.choose(adata)
+    if chosen is None:
+        raise ScdiffError("There is nothing to work with.", "Every value of the matrix is zero, or there is no matrix.",
+                          "Choose the file that holds the expression values.")
+    return adata, chosen, found
+
+
+def _recovered_words(back: Recovered, n_genes: int) -> str:
+    words = (f"Verified in every cell and every gene: undoing {back.transform} leaves one whole number for each of "
+             f"the {back.counts.nnz:,} values.")
+    if back.totals is None or back.target is None:
+        return words + " How many counts the cells had in other genes cannot be told."
+    target = f"{back.target:,.0f}"
+    return words + {
+        "sum": f" Every cell was scaled to {target}.",
+        "scale": f" Every cell was scaled to {target} counts over more genes than these {n_genes:,}; the totals over "
+                 "all of them follow exactly.",
+        "rounded": f" Every cell was scaled to {target} counts over more genes than these {n_genes:,}; the totals over "
+                   "all of them follow to about one count, since the values are rounded.",
+        "assumed": f" The totals over all genes follow if every cell was scaled to {target}, as is usual; the rounding "
+                   "of the values hides whether it was.",
+    }.get(back.source, f" Every cell was scaled to {target} counts; the totals over all genes are in '{back.source}'.")
+
+
+def _values_finding(chosen: values.Chosen) -> Finding:
+    place = "" if chosen.where == "X" else " from .raw" if chosen.where == "raw" else f" from the layer '{chosen.where}'"
+    largest = chosen.X.data.max() if chosen.X.nnz else 0.0
+    if chosen.recovered is not None:
+        return Finding("ok", f"Normalised values{place}: the counts were recovered exactly",
+                       _recovered_words(chosen.recovered, chosen.X.shape[1]))
+    if chosen.kind == values.RAW:
+        return Finding("ok", f"Raw counts{place}", f"Every value is a whole number; the largest is {largest:,.0f}.")
+    if chosen.kind == values.LOGGED:
+        return Finding("warning", f"Log-normalised values{place}, without counts",
+                       f"The values (up to {largest:.1f}) do not come from whole counts by one scale a cell, so counts "
+                       "cannot be recovered; a likelihood for continuous values is used.",
+                       "Bring the raw counts if you can: generated cells are then counts too.")
+    if chosen.kind == values.SCALED:
+        return Finding("warning", f"Scaled values{place}, without counts",
+                       "Each gene was centred or brought to unit spread, which cannot be undone; a likelihood for "
+                       "continuous values is used.", "Bring the raw counts, or the values before scaling.")
+    return Finding("warning", f"It is unclear what the values{place} are",
+                   f"They run from {chosen.X.data.min() if chosen.X.nnz else 0:.3g} to {largest:.3g} and are neither "
+                   "counts nor log-normalised nor scaled; a likelihood for continuous values is used.",
+                   "Bring the raw counts if you can.")
+
+
+def _genes(var: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
+    """Give genes unique names: symbols where the file has them, ids without version otherwise."""
+    found: list[Finding] = []
+    var = var.copy(deep=False)
+    names = pd.Index([str(n).strip() for n in var.index])
+    blank = np.array([n in ("", "nan", "None") for n in names])
+    if blank.any():
+        names = pd.Index([f"unnamed_{i}" if b else n for i, (n, b) in enumerate(zip(names, blank, strict=True))])
+        found.append(Finding("note", f"{_many(int(blank.sum()), 'gene')} without a name", "Named 'unnamed_...'."))
+    kind = gene_ids.kind_of(names)
+    species = gene_ids.species_of(names)
+    names, versioned = gene_ids.strip_version(names)
+    if versioned:
+        found.append(Finding("note", f"Versions cut off {_many(versioned, 'Ensembl id')}",
+                             f"Such as '{var.index[0]}' to '{names[0]}'."))
+    if kind in (gene_ids.ENSEMBL_ID, gene_ids.ENSEMBL_VERSIONED):
+        column = gene_ids.symbol_column(var)
+        if column is None:
+            found.append(Finding("note", f"Genes are named by {kind}" + (f" ({species})" if species else ""),
+                                 "No column of the genes holds their symbols."))
+        else:
+            symbols = var[column].astype(object).where(var[column].notna(), "").astype(str).str.strip().to_numpy()
+            var["gene_ids"] = names.to_numpy()
+            names = pd.Index([s or n for s, n in zip(symbols, names, strict=True)])
+            found.append(Finding("note", f"Genes are named by their symbols, from '{column}'",
+                                 f"The file names them by {kind}, which are kept in 'gene_ids'."))
+    elif kind == gene_ids.NUMBER:
+        found.append(Finding("warning", "Genes are named by numbers",
+                             "No marker or mitochondrial gene can be told.", "Give the genes their names."))
+    else:
+        found.append(Finding("ok", "Gene symbols" + (f" ({species})" if species else ""), f"Such as {_some(names, 3)}."))
+    twice = names[names.duplicated()].unique()
+    if len(twice):
+        extra = int(names.duplicated().sum())
+        found.append(Finding("note", f"{_many(len(twice), 'gene name')} occurring more than once made unique",
+                             f"{_some(twice)}: a number was put behind {extra:,} of them, as in '{twice[0]}-1'."))
+        names = _unique(names)
+    var.index = names
+    return var, found
+
+
+def _unique(names: pd.Index) -> pd.Index:
+    """Put '-1', '-2', ... behind names that occurred before, avoiding names that are there."""
+    taken, seen, out = set(names), {}, []  # type: ignore[var-annotated]
+    for name in names:
+        if name not in seen:
+            seen[name] = 0
+            out.append(name)
+            continue
+        while True:
+            seen[name] += 1
+            new = f"{name}-{seen[name]}"
+            if new not in taken:
+                break
+        taken.add(new)
+        out.append(new)
+    return pd.Index(out)
+
+
+def _cells(obs: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
+    found: list[Finding] = []
+    obs = obs.copy(deep=False)
+    names = pd.Index(obs.index.astype(str))
+    twice = names[names.duplicated()].unique()
+    if len(twice):
+        found.append(Finding("note", f"{_many(len(twice), 'cell name')} occurring more than once made unique",
+                             f"{_some(twice)}: a number was put behind, as in '{twice[0]}-1'.",
+                             "If these are the same cells twice, remove one copy of each."))
+        names = _unique(names)
+    obs.index = names
+    if keys.SYNTHETIC in obs and obs[keys.SYNTHETIC].astype(str).str.casefold().isin(("true", "1")).any():
+        found.append(Finding("warning", "These cells are synthetic",
+                             "They were generated by a model, not measured.", "Train on measured cells."))
+    infos = describe_columns(obs)
+    single = {i.name: [v for v, n in i.values if n == 1] for i in infos if i.kind == CATEGORICAL}
+    for name, labels in single.items():
+        if labels:
+            found.append(Finding("warning", f"'{name}' has {_many(len(labels), 'label')} with one cell only",
+                                 f"{_some(labels)}: nothing can be learnt from one cell.",
+                                 "Join such labels with others, or leave those cells out."))
+    constant = [i.name for i in infos if i.kind == CONSTANT]
+    if constant:
+        found.append(Finding("note", f"{_many(len(constant), 'column')} with one value only",
+                             f"{_some(constant)}: they tell no cells apart."))
+    missing = [f"'{i.name}' ({i.n_missing:,})" for i in infos if i.kind == CATEGORICAL and i.n_missing]
+    if missing:
+        found.append(Finding("note", "Labels are missing for some cells",
+                             f"In {', '.join(missing[:6])} of {len(obs):,} cells. Cells without a label train the "
+                             "unconditional part."))
+    unused = [str(c) for c in obs.columns if isinstance(obs[c].dtype, pd.CategoricalDtype)
+              and len(obs[c].cat.categories) > obs[c].nunique()]
+    if unused:
+        found.append(Finding("note", f"{_many(len(unused), 'column')} with labels that no cell has",
+                             f"{_some(unused)}: such labels are not offered."))
+    return obs, found
+
+
+def _empty(X: sp.csr_matrix, counts: bool) -> list[Finding]:
+    """Tell of cells and genes without a single value; preparing leaves them out."""
+    found = []
+    stored = X.data != 0
+    cells = X.shape[0] - len(np.unique(np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))[stored]))
+    genes = X.shape[1] - len(np.unique(X.indices[stored]))
+    word = "count" if counts else "value"
+    if cells:
+        found.append(Finding("warning", f"{_many(cells, 'empty cell')}", f"Without a single {word}; preparing leaves "
+                             "them out."))
+    if genes:
+        found.append(Finding("note", f"{_many(genes, 'empty gene')}", f"Without a single {word} in any cell; preparing "
+                             "leaves them out."))
+    return found
+
+
+def check(adata: ad.AnnData) -> Checked:
+    """Check cells as they were read, and return them in the form that everything else expects.
+
+    The input is not changed, and its matrix is not copied where it can be used as it is.
+
+    Raises
+    ------
+    ScdiffError
+        The matrix is empty, all zero, holds text, has fewer than 10 cells or 2 genes, or has missing or
+        infinite values in too many places to leave them out.
+    """
+    _size(adata)
+    _numeric(adata)
+    adata, chosen, found = _matrix(adata)
+    for title, detail in _pairs(adata.uns.get(NOTES)):
+        found.append(Finding("note", title, detail))
+    found.insert(0, _values_finding(chosen))
+    found += [Finding(*note) for note in chosen.notes]
+    var, of_genes = _genes(chosen.var)
+    obs, of_cells = _cells(adata.obs)
+    if chosen.recovered is not None:
+        back = chosen.recovered
+        totals = back.totals if back.totals is not None else np.asarray(back.counts.sum(1)).ravel()
+        obs[keys.TOTAL_COUNTS] = np.where(np.isfinite(totals), totals, 0.0)
+    out = ad.AnnData(chosen.X, obs=obs, var=var)
+    found += of_genes + _empty(chosen.X, chosen.values == keys.COUNTS) + of_cells
+    if out.n_vars < MIN_GENES or out.n_obs < MIN_CELLS:
+        _size(out)
+    if out.n_obs < FEW_CELLS:
+        found.append(Finding("warning", f"Only {out.n_obs} cells", "Models of so few cells remember them rather than "
+                             "learn from them.", "Bring a few hundred cells or more."))
+    if out.n_vars < FEW_GENES:
+        found.append(Finding("warning", f"Only {out.n_vars} genes", "Types of cells can hardly be told apart by so few.",
+                             "Bring the whole expression matrix if you can."))
+    return Checked(out, chosen.values, chosen.kind, tuple(found))
+
+
+def _pairs(notes: Any) -> list[tuple[str, str]]:
+    return [(str(a), str(b)) for a, b in notes] if isinstance(notes, list) else []
