@@ -197,9 +197,10 @@ def train(
 def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.TrainConfig:
     """Return the configuration of a new run; raises `ScdiffError` where the dataset or a setting is wrong."""
     from scdiff_core.data.prepared import Prepared
-    from scdiff_core.engine.presets import preset
 
     prepared = Prepared.open(space.open("prepare", dataset))
+    from scdiff_core.engine.presets import preset
+
     base = cfg.validate(cfg.TrainConfig, {
         "dataset": dataset, "fingerprint": prepared.fingerprint, "name": new["name"] or "",
         **{k: new[k] for k in ("task", "preset", "device", "seed") if new[k] is not None}}, "The command")

@@ -239,7 +239,6 @@ class Loop:
 
     def serve(self) -> None:
         """Answer requests until the input closes."""
-        threading.Thread(target=self.read, daemon=True).start()
         while (request := self.todo.get()) is not None:
             self.busy = True
             number, op = request.pop("id"), request.pop("op")
@@ -274,10 +273,13 @@ def explain(workspace: Workspace, error: Exception) -> ScdiffError:
 
 def serve(workspace: Workspace) -> None:
     """Be the worker of a workspace on this process's stdin and stdout; prints of libraries go to stderr."""
+    import anndata  # noqa: F401 - slow to import, so before the first request
     import torch
 
     torch.set_num_threads(process.threads_for())
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
-    Loop(Service(workspace), sys.stdin, out).serve()
+    loop = Loop(Service(workspace), sys.stdin, out)
+    threading.Thread(target=loop.read, daemon=True).start()
+    loop.serve()

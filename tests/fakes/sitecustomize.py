@@ -73,6 +73,7 @@ def _end_badly() -> None:
 
 def generate(model: Any, config: Any) -> Iterator[Any]:
     """Take 20 steps, then make cells of one count each."""
+    print("a library prints this")  # which must not get between the messages
     for done in range(20):
         time.sleep(SECONDS)
         if ENDING == "die":
