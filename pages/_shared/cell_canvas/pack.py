@@ -1,0 +1,272 @@
+"""Cells to bytes: what the scatter in the browser is sent, as one small header and flat arrays.
+
+The layout (little endian): ``b"CELL"``, the header's length as uint32, the header as JSON padded to a
+multiple of eight bytes, then the arrays, each at a multiple of eight. An array is named in the header by
+``{"o": offset, "n": length, "t": type, "h": hash}``; the browser keeps what it holds under the same hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pages._shared.cell_canvas.colours import OKABE_ITO, colour_stops
+
+MAGIC = b"CELL"
+_NOWHERE = -32768  # the position of a cell without coordinates
+_HALF = 32767
+_NO_VALUE = 65535  # the code of a missing continuous value
+_STEPS = 65534
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One set of cells, drawn together: real cells as dots, generated cells as rings over them.
+
+    Parameters
+    ----------
+    name
+        What the legend and the tooltip call it ("real cells"); unique in one canvas.
+    xy
+        Positions [n, 2]; a cell with a non-finite position is not drawn.
+    shape
+        ``dot`` or ``ring``.
+    codes
+        Category of each cell [n], an index into `categories`; anything else is missing and grey.
+    values
+        A continuous value for each cell [n]; NaN is grey. Values win over codes for the colour.
+    hover
+        What the tooltip shows besides: name to one entry a cell, words or numbers.
+    grey
+        Drawn grey, as a background; its codes and values still stand in the tooltip.
+    size
+        Point size relative to what suits the number of cells.
+    """
+
+    name: str
+    xy: np.ndarray
+    shape: Literal["dot", "ring"] = "dot"
+    codes: np.ndarray | None = None
+    values: np.ndarray | None = None
+    hover: Mapping[str, Sequence[Any] | np.ndarray] = field(default_factory=dict)
+    grey: bool = False
+    size: float = 1.0
+
+
+class _Body:
+    """The arrays after the header."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, array: np.ndarray, kind: str, salt: str = "") -> dict[str, Any]:
+        raw = np.ascontiguousarray(array).tobytes()
+        # the same whole numbers in another box (`salt`) are other positions
+        ref = {"o": self.size, "n": int(array.size), "t": kind, "h": _digest(raw + salt.encode())}
+        padding = -len(raw) % 8
+        self.parts += [raw, b"\0" * padding]
+        self.size += len(raw) + padding
+        return ref
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=10).hexdigest()
+
+
+def pack(
+    layers: Sequence[Layer],
+    *,
+    key: str = "cells",
+    height: int = 560,
+    categories: Sequence[str] = (),
+    palette: Sequence[str] = (),
+    colour_title: str = "",
+    value_range: tuple[float, float] | None = None,
+    colour_map: str | Sequence[str] = "viridis",
+    labels: bool = False,
+    summary: str = "",
+    extent: tuple[float, float, float, float] | None = None,
+) -> tuple[dict[str, Any], bytes]:
+    """Return the header and the flat arrays for these layers (see `frame` for the bytes that travel).
+
+    `extent` (x0, x1, y0, y1) is the frame seen first; left out, it is that of the dots, or of all cells
+    where there are no dots. `value_range` is the continuous colour's range; left out, that of the values.
+
+    Raises
+    ------
+    ValueError
+        Where an array's length is not its layer's number of cells, or two layers share a name.
+    """
+    if len({layer.name for layer in layers}) != len(layers):
+        raise ValueError("two layers of a cell canvas have the same name")
+    body = _Body()
+    points = [_points(layer) for layer in layers]
+    frame_of = extent or _extent_of(layers, points)
+    limits = value_range or _range_of(layers)
+    specs = [_layer(a, xy, body, len(categories), limits, frame_of)
+             for a, xy in zip(layers, points, strict=True)]
+    kinds = {spec["by"] for spec in specs if not spec["grey"]}
+    kind = "values" if "values" in kinds else "codes" if "codes" in kinds else "one"
+    widths = frame_of[1] - frame_of[0], frame_of[3] - frame_of[2]
+    dots = [spec["xy"]["h"] for spec in specs if spec["shape"] == "dot"]
+    meta: dict[str, Any] = {
+        "key": key,
+        "height": int(height),
+        "summary": summary or _summary(layers, colour_title),
+        "extent": [float(v) for v in frame_of],
+        "equal": bool(max(widths) <= 3 * min(widths)),
+        "labels": bool(labels),
+        # the view starts anew when this changes: other real cells, or another embedding of them
+        "dataset": _digest(json.dumps([dots, [float(v) for v in extent] if extent else None]).encode()),
+        "colour": {
+            "title": colour_title,
+            "kind": kind,
+            "categories": [str(c) for c in categories],
+            "palette": list(palette) or list(OKABE_ITO),
+            "range": [float(v) for v in limits],
+            "map": list(colour_stops(colour_map)),
+        },
+        "layers": specs,
+    }
+    raw = b"".join(body.parts)
+    meta["hash"] = _digest(json.dumps(meta, sort_keys=True).encode())
+    return meta, raw
+
+
+def frame(meta: Mapping[str, Any], body: bytes) -> bytes:
+    """Return header and arrays as the one sequence of bytes that is sent."""
+    head = json.dumps(meta, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    head += b" " * (-len(head) % 8)
+    return MAGIC + len(head).to_bytes(4, "little") + head + body
+
+
+def _points(layer: Layer) -> np.ndarray:
+    xy = np.asarray(layer.xy, dtype=np.float32)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ValueError(f"layer '{layer.name}': xy has the shape {xy.shape}, not [n, 2]")
+    return xy
+
+
+def _extent_of(layers: Sequence[Layer], points: Sequence[np.ndarray]) -> tuple[float, float, float, float]:
+    dots = [xy for layer, xy in zip(layers, points, strict=True) if layer.shape == "dot" and len(xy)]
+    chosen = dots or [xy for xy in points if len(xy)]
+    return _box(np.concatenate(chosen)) if chosen else (0.0, 1.0, 0.0, 1.0)
+
+
+def _box(xy: np.ndarray) -> tuple[float, float, float, float]:
+    """x0, x1, y0, y1 of the finite positions; never empty, so that it can be divided by."""
+    xy = xy if np.isfinite(xy).all() else xy[np.isfinite(xy).all(axis=1)]
+    if not len(xy):
+        return 0.0, 1.0, 0.0, 1.0
+    low, high = xy.min(axis=0).astype(float), xy.max(axis=0).astype(float)
+    flat = high <= low
+    low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+
+
+def _range_of(layers: Sequence[Layer]) -> tuple[float, float]:
+    """The range of the values that are coloured (of all values, where every layer is grey)."""
+    arrays = [np.asarray(layer.values, float) for layer in layers if layer.values is not None]
+    coloured = [np.asarray(layer.values, float) for layer in layers
+                if layer.values is not None and not layer.grey]
+    seen = np.concatenate(coloured or arrays) if arrays else np.empty(0)
+    seen = seen[np.isfinite(seen)]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+
+
+def _layer(
+    layer: Layer,
+    xy: np.ndarray,
+    body: _Body,
+    n_categories: int,
+    limits: tuple[float, float],
+    extent: tuple[float, float, float, float],
+) -> dict[str, Any]:
+    box = _box(xy)
+    low = np.array([box[0], box[2]], dtype=np.float32)
+    span = np.array([box[1] - box[0], box[3] - box[2]], dtype=np.float32)
+    with np.errstate(invalid="ignore"):
+        whole = np.rint((xy - low) / span * np.float32(2 * _HALF) - np.float32(_HALF))
+    nowhere = ~np.isfinite(whole).all(axis=1)
+    place = np.where(nowhere[:, None], _NOWHERE, np.nan_to_num(whole)).astype("<i2")
+    margin_x, margin_y = 0.1 * (extent[1] - extent[0]), 0.1 * (extent[3] - extent[2])
+    x, y = xy[:, 0], xy[:, 1]
+    outside = (
+        (x < extent[0] - margin_x) | (x > extent[1] + margin_x)
+        | (y < extent[2] - margin_y) | (y > extent[3] + margin_y)
+    )
+    spec: dict[str, Any] = {
+        "name": layer.name,
+        "shape": layer.shape,
+        "grey": bool(layer.grey),
+        "size": float(layer.size),
+        "n": len(xy),
+        "box": list(box),
+        "xy": body.add(place, "i2", salt=repr(box)),
+        "outside": int(np.count_nonzero(outside)),
+        "by": "values" if layer.values is not None else "codes" if layer.codes is not None else "one",
+        "hover": [_column(layer, name, entries, body) for name, entries in layer.hover.items()],
+    }
+    if layer.codes is not None:
+        codes = _length(layer, "codes", np.asarray(layer.codes))
+        known = (codes >= 0) & (codes < n_categories)
+        small = n_categories < 256
+        filled = np.where(known, codes, n_categories)
+        spec["codes"] = body.add(filled.astype("u1" if small else "<u2"), "u1" if small else "u2")
+    if layer.values is not None:
+        spec["values"] = _values(_length(layer, "values", np.asarray(layer.values, np.float64)), limits, body)
+    return spec
+
+
+def _values(values: np.ndarray, limits: tuple[float, float], body: _Body) -> dict[str, Any]:
+    """Continuous values in 65,535 steps over their own range, cut where it is far wider than the colours'."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    width = max(limits[1] - limits[0], 1e-12)
+    low, high = max(low, limits[0] - 3 * width), min(high, limits[1] + 3 * width)
+    span = high - low if high > low else 1.0
+    with np.errstate(invalid="ignore"):
+        steps = np.rint(np.clip((values - low) / span, 0, 1) * _STEPS)
+    codes = np.where(np.isfinite(values), np.nan_to_num(steps), _NO_VALUE).astype("<u2")
+    return {**body.add(codes, "u2"), "low": low, "high": low + span,
+            "cut": [bool(finite.size and finite.min() < low), bool(finite.size and finite.max() > high)]}
+
+
+def _column(layer: Layer, name: str, entries: Sequence[Any] | np.ndarray, body: _Body) -> dict[str, Any]:
+    """A tooltip's column: numbers as they are, words as codes and a vocabulary."""
+    series = entries if isinstance(entries, pd.Series | pd.Categorical) else np.asarray(entries)
+    _length(layer, name, series)
+    numeric = pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series)
+    if numeric:
+        return {"name": name, "kind": "number", **body.add(np.asarray(series, "<f4"), "f4")}
+    if isinstance(getattr(series, "dtype", None), pd.CategoricalDtype):
+        categorical = pd.Categorical(series)
+        codes, vocab = np.asarray(categorical.codes), list(categorical.categories)
+    else:
+        codes, unique = pd.factorize(np.asarray(series, dtype=object))
+        vocab = list(unique)
+    words = ["" if word is None else str(word) for word in vocab]
+    filled = np.where(np.asarray(codes) < 0, len(words), codes)
+    kind = ("u1", "u1") if len(words) < 256 else ("<u2", "u2") if len(words) < 65536 else ("<u4", "u4")
+    return {"name": name, "kind": "words", "vocab": words, **body.add(filled.astype(kind[0]), kind[1])}
+
+
+def _length(layer: Layer, name: str, array: Any) -> Any:
+    if len(array) != len(layer.xy):
+        said = f"{name} has {len(array):,} entries for {len(layer.xy):,} cells"
+        raise ValueError(f"layer '{layer.name}': {said}")
+    return array
+
+
+def _summary(layers: Sequence[Layer], colour_title: str) -> str:
+    """One sentence for screen readers."""
+    parts = [f"{len(layer.xy):,} {layer.name.removesuffix(' cells')} cells" for layer in layers]
+    said = " and ".join(parts) if parts else "no cells"
+    return f"Scatter plot of {said}" + (f", coloured by {colour_title}" if colour_title else "")
