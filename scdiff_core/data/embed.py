@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,39 +94,76 @@ def nearest_rows(queries: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndar
     return index.astype(np.int32), distance.astype(np.float32)
 
 
+def memberships(distance: np.ndarray, fitting: bool) -> np.ndarray:
+    """Return the fuzzy membership strengths [n, k] of each row's neighbours (McInnes et al. 2018, section 3.1).
+
+    ``exp(−max(0, d − rho) / sigma)``, sigma such that a row's sum (without its first) is log2(k). While fitting,
+    rho is the distance to the nearest other cell; while transforming it is 0, as in umap. This is umap's
+    `smooth_knn_dist` with `compute_membership_strengths`, which take 6 s to compile in every process.
+    """
+    distance = distance.astype(np.float64)
+    n, k = distance.shape
+    rho = np.zeros(n)
+    if fitting:
+        rho = np.where(distance > 0, distance, np.inf).min(axis=1)
+        rho[~np.isfinite(rho)] = 0.0
+    beyond = np.maximum(distance - rho[:, None], 0.0)
+    low, high, sigma = np.zeros(n), np.full(n, np.inf), np.ones(n)
+    for _ in range(64):
+        total = np.exp(-beyond[:, 1:] / sigma[:, None]).sum(axis=1)
+        off = np.abs(total - np.log2(k)) >= 1e-5
+        if not off.any():
+            break
+        high = np.where(off & (total > np.log2(k)), sigma, high)
+        low = np.where(off & (total <= np.log2(k)), sigma, low)
+        sigma = np.where(off, np.where(np.isinf(high), sigma * 2, (low + high) / 2), sigma)
+    sigma = np.maximum(sigma, 1e-3 * np.where(rho > 0, distance.mean(axis=1), distance.mean()))
+    return np.where(beyond > 0, np.exp(-beyond / np.maximum(sigma, 1e-300)[:, None]), 1.0).astype(np.float32)
+
+
+def fuzzy_graph(index: np.ndarray, distance: np.ndarray) -> sp.csr_matrix:
+    """Return the symmetric graph [N, N] of neighbours as `neighbours` gives them: a + b − ab of both directions."""
+    n, k = index.shape
+    weight = memberships(distance, fitting=True)
+    weight[index == np.arange(n)[:, None]] = 0.0
+    rows = np.repeat(np.arange(n), k)
+    graph = sp.csr_matrix((weight.ravel(), (rows, index.ravel())), shape=(n, n))
+    graph.eliminate_zeros()
+    return (graph + graph.T - graph.multiply(graph.T)).tocsr()
+
+
 def fit_umap(X_pca_train: np.ndarray, seed: int = 0, n_neighbors: int = N_NEIGHBORS,
              min_dist: float = MIN_DIST) -> np.ndarray:
     """Fit a UMAP (McInnes et al. 2018) of PCA scores [N, P] and return the embedding, float32 [N, 2].
 
-    The neighbours are found first and handed over, which costs a fifth of umap's own search.
     With fewer than five cells the first two components are returned.
     """
-    n = len(X_pca_train)
+    X = np.ascontiguousarray(X_pca_train, np.float32)
+    n = len(X)
     if n < 5:
-        flat = np.pad(X_pca_train[:, :2], ((0, 0), (0, max(0, 2 - X_pca_train.shape[1]))))
-        return np.ascontiguousarray(flat, np.float32)
-    k = min(n_neighbors, n - 1)
-    index, distance = neighbours(X_pca_train, k, seed)
+        return np.pad(X[:, :2], ((0, 0), (0, max(0, 2 - X.shape[1]))))
+    graph = fuzzy_graph(*neighbours(X, min(n_neighbors, n - 1), seed))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no search index is wanted: see UmapModel
-        from umap import UMAP
+        warnings.simplefilter("ignore")  # of parts that are not connected: told by the picture
+        from umap.umap_ import find_ab_params, simplicial_set_embedding
 
-        model = UMAP(n_neighbors=k, min_dist=min_dist, spread=SPREAD, random_state=seed, n_jobs=1,
-                     force_approximation_algorithm=True, precomputed_knn=(index, distance, None),
-                     init="spectral" if n > 50 else "random")
-        embedding = model.fit_transform(np.ascontiguousarray(X_pca_train, np.float32))
+        a, b = find_ab_params(SPREAD, min_dist)
+        embedding, _ = simplicial_set_embedding(
+            X, graph, n_components=2, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5,
+            n_epochs=None, init="spectral" if n > 50 else "random", random_state=np.random.RandomState(seed),
+            metric="euclidean", metric_kwds={}, densmap=False, densmap_kwds={}, output_dens=False)
     embedding = np.asarray(embedding, np.float32)
-    lost = ~np.isfinite(embedding).all(axis=1)  # a cell without neighbours
-    embedding[lost] = np.nanmean(embedding, axis=0) if not lost.all() else 0
+    lost = ~np.isfinite(embedding).all(axis=1)
+    embedding[lost] = embedding[~lost].mean(axis=0) if not lost.all() else 0.0
     return embedding
 
 
-@dataclass
+@dataclass(frozen=True)
 class UmapModel:
     """A fitted UMAP, rebuilt from arrays: the training cells' PCA scores and their embedding.
 
-    `transform` does what `umap.UMAP.transform` does (same neighbours, memberships, start and layout, with
-    umap's own functions), so nothing has to be unpickled and no search index has to be built.
+    `transform` does what `umap.UMAP.transform` does (same neighbours, memberships, start and layout), so
+    nothing has to be unpickled and no search index has to be built.
 
     Parameters
     ----------
@@ -140,37 +177,29 @@ class UmapModel:
     embedding: np.ndarray
     n_neighbors: int = N_NEIGHBORS
     min_dist: float = MIN_DIST
-    _ab: tuple[float, float] | None = field(default=None, init=False, repr=False)
 
     def transform(self, X_pca: np.ndarray) -> np.ndarray:
         """Return where new cells with PCA scores [n, P] lie in the embedding; float32 [n, 2]."""
         n, k = len(X_pca), min(self.n_neighbors, len(self.X_pca) - 1)
-        if n == 0 or k < 2 or len(self.X_pca) < 5:
+        if n == 0 or k < 4:
             return Landmarks(self.X_pca, self.embedding).place(X_pca)[0]
-        from umap.layouts import optimize_layout_euclidean
-        from umap.umap_ import (
-            compute_membership_strengths,
-            find_ab_params,
-            make_epochs_per_sample,
-            smooth_knn_dist,
-        )
-
         index, distance = nearest_rows(np.ascontiguousarray(X_pca, np.float32), self.X_pca, k)
-        sigmas, rhos = smooth_knn_dist(distance, float(k), local_connectivity=0.0)
-        rows, columns, weights, _ = compute_membership_strengths(
-            index, distance, sigmas, rhos, bipartite=True)
-        graph = sp.coo_matrix((weights, (rows, columns)), shape=(n, len(self.X_pca)))
-        start = _start(index, graph.tocsr(), self.embedding)
+        rows = np.repeat(np.arange(n, dtype=np.int32), k)
+        graph = sp.coo_matrix((memberships(distance, fitting=False).ravel(), (rows, index.ravel())),
+                              shape=(n, len(self.X_pca)))
+        start = _start(graph.tocsr(), self.embedding)
         n_epochs = 100 if n <= 10_000 else 30
         graph.data[graph.data < graph.data.max() / n_epochs] = 0.0
         graph.eliminate_zeros()
-        self._ab = self._ab or find_ab_params(SPREAD, self.min_dist)
+        from umap.layouts import optimize_layout_euclidean
+        from umap.umap_ import find_ab_params, make_epochs_per_sample
+
+        a, b = find_ab_params(SPREAD, self.min_dist)
         low, high = np.iinfo(np.int32).min + 1, np.iinfo(np.int32).max - 1
         state = np.random.RandomState(_TRANSFORM_SEED).randint(low, high, 3).astype(np.int64)
         placed = optimize_layout_euclidean(
-            start, self.embedding.astype(np.float32, copy=True), graph.row, graph.col, n_epochs,
-            graph.shape[1], make_epochs_per_sample(graph.data, n_epochs), *self._ab, state, 1.0, 0.25, 5,
-            parallel=False)
+            start, self.embedding.astype(np.float32, copy=True), graph.row, graph.col, n_epochs, graph.shape[1],
+            make_epochs_per_sample(graph.data, n_epochs), a, b, state, 1.0, 0.25, 5, parallel=False)
         return np.asarray(placed, np.float32)
 
     def warm(self) -> None:
@@ -178,7 +207,7 @@ class UmapModel:
         self.transform(self.X_pca[:2] + np.float32(0.01))
 
 
-def _start(index: np.ndarray, graph: sp.csr_matrix, embedding: np.ndarray) -> np.ndarray:
+def _start(graph: sp.csr_matrix, embedding: np.ndarray) -> np.ndarray:
     """Return the weighted mean of each cell's neighbours, or the place of one with weight 1 [n, 2]."""
     total = np.maximum(np.asarray(graph.sum(axis=1)), 1e-12)
     start = np.asarray(graph @ embedding / total, np.float32)
