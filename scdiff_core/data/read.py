@@ -296,9 +296,8 @@ def _sniff_anndata(root: Any, kind: str) -> Sniffed:
         index = frame.attrs.get("_index", "_index")
         return int(frame[index].shape[0]) if index in frame else None
 
-    layers = tuple(root["layers"].keys()) if "layers" in root else ()
-    has_raw = "raw" in root or "raw.X" in root
-    return Sniffed(kind, layers=(*layers, *(["raw"] if has_raw else [])), n_cells=rows(root["obs"]),
+    raw = ["raw"] if stores.has_raw(root) or "raw.X" in root else []
+    return Sniffed(kind, layers=(*root.get("layers", {}), *raw), n_cells=rows(root["obs"]),
                    n_genes=rows(root["var"]))
 
 

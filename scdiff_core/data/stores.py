@@ -139,12 +139,17 @@ def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> 
     return to_csr(out)
 
 
+def has_raw(root: Any) -> bool:
+    """Say whether an open .h5ad or .zarr has a .raw with a matrix (zarr keeps an empty place for it)."""
+    return "raw" in root and hasattr(root["raw"], "keys") and "X" in root["raw"]
+
+
 def _layer_choice(path: Path, layer: str, root: Any) -> str:
-    layers = list(root["layers"].keys()) if "layers" in root else []
-    known = [*layers, *(["raw"] if "raw" in root else []), "X"]
+    layers = list(root.get("layers", {}))
+    known = [*layers, *(["raw"] if has_raw(root) else []), "X"]
     if layer in layers:
         return f"layers/{layer}"
-    if layer == "X" or (layer == "raw" and "raw" in root):
+    if layer == "X" or (layer == "raw" and has_raw(root)):
         return "X" if layer == "X" else "raw/X"
     raise ScdiffError(f"'{path.name}' has no layer '{layer}'.",
                       nearest(layer, known) or ("It has " + ", ".join(f"'{k}'" for k in known) + "."),
@@ -169,14 +174,14 @@ def _elements(path: Path, root: Any, layer: str | None) -> ad.AnnData:
     var = _frame(root["raw"] if chosen == "raw/X" else root, "var")
     shape = (len(obs), len(var))
     out = ad.AnnData(obs=obs, var=var)
-    if chosen in root:
+    if chosen in root and root[chosen].attrs.get("encoding-type") != "null":
         out.X = matrix(path, root[chosen], shape, chosen)
     if layer is None:
-        for key in root["layers"] if "layers" in root else ():
+        for key in root.get("layers", {}):
             item = root["layers"][key]
             if not hasattr(item, "dtype") or item.dtype.kind in "biuf":
                 out.layers[key] = matrix(path, item, shape, f"layers/{key}")
-        if "raw" in root and "X" in root["raw"]:
+        if has_raw(root):
             raw_var = _frame(root["raw"], "var")
             raw_X = matrix(path, root["raw"]["X"], (len(obs), len(raw_var)), "raw/X")
             out.raw = ad.AnnData(raw_X, obs=pd.DataFrame(index=obs.index), var=raw_var)

@@ -270,7 +270,8 @@ def detect(path: Path, orientation: Orientation | None = None) -> Layout:
         decimal = "," if comma > 0.02 * len(values) and not any(re.fullmatch(r"-?\d+\.\d+", f) for f in values) else "."
     names: list[str] | None = None
     title, header = "", 0
-    width = len(split[-1])
+    sizes = [len(r) for r in split[1:] or split]
+    width = max(set(sizes), key=sizes.count)
     if not all(_is_value(f, decimal) for f in split[0][1:]) or (split[0][0] == "" and len(split) > 1):
         names, header = split[0], 1
     elif comments and len(split) > 1:
@@ -282,6 +283,7 @@ def detect(path: Path, orientation: Orientation | None = None) -> Layout:
     if not rows:
         raise ScdiffError(f"'{path.name}' has no values.", "There is a header but no line below it.",
                           "Choose the table that holds the expression values.")
+    rows = [r for r in rows if len(r) == width] or rows
     index = _has_index(rows, names, decimal)
     n_values = width - int(index)
     if names is not None and len(names) == width and index:
