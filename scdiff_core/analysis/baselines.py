@@ -45,7 +45,7 @@ def gaussian_per_type(log1p: Any, labels: np.ndarray | None, total_counts: np.nd
     Returns
     -------
     The cells' counts [n, G] (the log1p values where there are no counts), log1p [n, G], total counts [n]
-    and labels [n]. Each gene's log1p values are replaced, rank for rank, by the training cells' quantiles
+    and labels [n]. Each gene's values are replaced, rank for rank, by values drawn from the training cells
     (so every gene has its true distribution); what remains to be wrong is how genes vary together.
     """
     from sklearn.decomposition import PCA
@@ -68,9 +68,12 @@ def gaussian_per_type(log1p: Any, labels: np.ndarray | None, total_counts: np.nd
         spread = (1 - weight) * own + weight * scale * pooled
         latent[to] = rng.multivariate_normal(z[of].mean(0), spread, size=len(to), check_valid="ignore")
         total[to] = np.asarray(total_counts)[rng.choice(of, len(to))]
-    smooth = latent @ pca.components_ + pca.mean_
-    ranks = (np.argsort(np.argsort(smooth, axis=0), axis=0) + rng.random((n, 1))) / n
-    values = np.sort(x, axis=0)[np.minimum((ranks * len(x)).astype(int), len(x) - 1), np.arange(x.shape[1])]
+    # what the components leave out is noise of each gene's own (probabilistic PCA, Tipping and Bishop 1999)
+    left = np.sqrt(np.maximum(x.var(0) - (z.var(0)[:, None] * pca.components_**2).sum(0), 0))
+    drawn_values = latent @ pca.components_ + left * rng.standard_normal((n, x.shape[1]))
+    ranks = np.argsort(np.argsort(drawn_values, axis=0), axis=0)
+    real = np.sort(x[rng.integers(len(x), size=(n, x.shape[1])), np.arange(x.shape[1])], axis=0)
+    values = np.take_along_axis(real, ranks, axis=0)
     if not counts:
         return values, values, total, drawn
     made = np.rint(np.expm1(values) * (total / keys.TARGET_SUM)[:, None])

@@ -11,37 +11,14 @@ import numpy as np
 from scdiff_core import keys
 from scdiff_core.analysis import metrics, verdict
 from scdiff_core.analysis.baselines import gaussian_per_type, gene_shuffle
+from scdiff_core.analysis.cells import Cells, notices, validate
 from scdiff_core.analysis.verdict import Row
-from scdiff_core.errors import ScdiffError
 
 MAX_CELLS = 1000  # a side
 MAX_GENES = 4000  # the most variable ones; a forest over more takes minutes and tells no more
 CORRELATION_GENES = 500
 MAX_TRAIN = 20_000  # training cells among which copies are looked for
-FEW_CELLS = 100
 SHUFFLE, GAUSSIAN, COPIES = "gene-wise shuffle", "Gaussian per type", "copies of training cells"
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Cells to compare: counts csr [n, G], log1p csr [n, G], total_counts [n] over all genes of the source.
-
-    `labels` [n] are cell types ("" where missing), None where there are none. Without counts, `counts`
-    holds the continuous values.
-    """
-
-    counts: Any
-    log1p: Any
-    total_counts: np.ndarray
-    labels: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return int(self.log1p.shape[0])
-
-    def take(self, rows: np.ndarray) -> Cells:
-        """Return the cells in `rows`."""
-        labels = None if self.labels is None else np.asarray(self.labels)[rows]
-        return Cells(self.counts[rows], self.log1p[rows], np.asarray(self.total_counts)[rows], labels)
 
 
 @dataclass(frozen=True)
@@ -83,18 +60,18 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     values
         `keys.COUNTS` or `keys.CONTINUOUS`; without counts there is no library size.
     thorough
-        Forests of 300 trees and 5 folds, as in benchmarks, instead of 80 and 2: about eight times slower.
+        Forests of 300 trees and 5 folds, as in benchmarks, instead of 100 and 2: about eight times slower.
 
     Raises
     ------
     ScdiffError
         A set has fewer than two cells, or the sets have different genes.
     """
-    _validate(generated, train, test)
+    validate(generated, train, test)
     tell = progress or (lambda words, fraction: None)
     rng = np.random.default_rng(seed)
     n = min(len(generated), len(train), len(test), MAX_CELLS)
-    warnings = _warnings(generated, train, test, n)
+    warnings = notices(generated, train, test, n)
     sets = {"value": generated.take(metrics.subsample(len(generated), n, rng)),
             "floor": train.take(metrics.subsample(len(train), n, rng))}
     held = test.take(metrics.subsample(len(test), n, rng))
@@ -102,7 +79,7 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     sets[SHUFFLE] = _shuffled(sets["floor"], values, rng)
     sets[GAUSSIAN] = _gaussian(train, n, values, rng)
     genes = _variable(held.log1p, sets["floor"].log1p, MAX_GENES)
-    forest = {"trees": 300, "folds": 5} if thorough else {"trees": 80, "folds": 2}
+    trees, trees_pca, folds = (300, 300, 5) if thorough else (100, 40, 2)
 
     collected = _Collected()
     held_genes = metrics.dense(held.log1p[:, genes])
@@ -111,8 +88,8 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
         tell(words.get(name, f"Comparing the baseline: {name}"), (i + 0.5) / (len(sets) + 1))
         x = metrics.dense(cells.log1p[:, genes])
         a, b = metrics.joint_pca(x, held_genes, 50, seed)
-        collected.put("rf_genes", name, metrics.rf_auc(held_genes, x, seed, **forest))
-        collected.put("rf_pca", name, metrics.rf_auc(b, a, seed, **forest))
+        collected.put("rf_genes", name, metrics.rf_auc(held_genes, x, seed, trees=trees, folds=folds))
+        collected.put("rf_pca", name, metrics.rf_auc(b, a, seed, trees=trees_pca, folds=folds))
         for key, (value, spread) in metrics.mmd_and_energy(a[:, :30], b[:, :30], seed).items():
             collected.put(key, name, value)
             collected.spread(key, name, spread)
@@ -129,7 +106,8 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
         if metrics.zero_share(held.counts) == 0:
             collected.drop("zero_share")
     rows = tuple(verdict.judge(row, n) for row in collected.rows())
-    settings = {**forest, "genes": len(genes), "seed": seed, "values": values}
+    settings = {"genes": len(genes), "trees": trees, "trees_pca": trees_pca, "folds": folds, "seed": seed,
+                "values": values}
     tell("Done", 1.0)
     return Report(rows, n, tuple(warnings), verdict.overall(rows, n), settings)
 
@@ -160,49 +138,6 @@ class _Collected:
             rows.append(replace(verdict.METRICS[key], value=finite.pop("value"), floor=finite.pop("floor"),
                                 baselines=finite, noise=float(self.noise.get(key, 0.0))))
         return rows
-
-
-def _validate(generated: Cells, train: Cells, test: Cells) -> None:
-    for cells, words in ((generated, "generated"), (train, "real training"), (test, "held-out real")):
-        if len(cells) < 2:
-            raise ScdiffError("No report card can be made.", f"There are {len(cells)} {words} cells.",
-                              "A comparison needs at least two on each side, and fifty to say anything: "
-                              "generate more cells, or choose a condition that has real cells.")
-        if cells.log1p.shape[1] != test.log1p.shape[1]:
-            raise ScdiffError("No report card can be made.",
-                              f"The {words} cells have {cells.log1p.shape[1]} genes, the held-out real "
-                              f"ones {test.log1p.shape[1]}.",
-                              "Compare cells with the dataset that their model was trained on.")
-
-
-def _mix(labels: np.ndarray) -> dict[str, float]:
-    known, sizes = np.unique(labels[labels != ""], return_counts=True)
-    return dict(zip(known.tolist(), (sizes / max(1, sizes.sum())).tolist(), strict=True))
-
-
-def _warnings(generated: Cells, train: Cells, test: Cells, n: int) -> list[str]:
-    warnings = []
-    if n < FEW_CELLS:
-        short = min((len(generated), "generated"), (len(test), "held-out real"), (len(train), "training"))
-        warnings.append(f"Only {n} cells a side are compared, because there are only {n} {short[1]} cells: "
-                        "the figures vary a lot from draw to draw.")
-    if generated.labels is None or test.labels is None or train.labels is None:
-        warnings.append("There are no cell types, so it cannot be said whether types came out as asked.")
-        return warnings
-    made, real = _mix(np.asarray(generated.labels)), _mix(np.asarray(test.labels))
-    if not made:
-        return warnings
-    apart = 0.5 * sum(abs(made.get(k, 0) - real.get(k, 0)) for k in made.keys() | real.keys())
-    if real and apart > 0.15:
-        k = max(made.keys() | real.keys(), key=lambda k: abs(made.get(k, 0) - real.get(k, 0)))
-        warnings.append(f"The mix of cell types differs ('{k}': {made.get(k, 0):.0%} of the generated cells, "
-                        f"{real.get(k, 0):.0%} of the real ones), and that alone tells the two apart.")
-    known, sizes = np.unique(np.asarray(train.labels), return_counts=True)
-    rare = [str(k) for k, s in zip(known, sizes, strict=True) if k in made and s < 10]
-    if rare:
-        names = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-        warnings.append(f"{names}: fewer than 10 real training cells, too few to learn from or to judge by.")
-    return warnings
 
 
 def _variable(a: Any, b: Any, n: int) -> np.ndarray:
@@ -279,7 +214,7 @@ def _labels(collected: _Collected, sets: dict[str, Cells], held: Cells, train: C
 
 def _copies(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells, genes: np.ndarray,
             seed: int) -> None:
-    """Add the copy rate; the floor puts one half of the held-out cells against the other."""
+    """Add the copy rate; the floor holds halves of the held-out cells against each other."""
     rng = np.random.default_rng(seed)
     known = train.log1p[metrics.subsample(len(train), MAX_TRAIN, rng)][:, genes]
     real = held.log1p[:, genes]
@@ -288,11 +223,13 @@ def _copies(collected: _Collected, sets: dict[str, Cells], held: Cells, train: C
             continue
         made = cells.log1p[:, genes]
         place = metrics.joint_components(made, real, 50, seed)
-        at_train, at_real = place(known), place(real)
-        collected.put("copy_rate", name, metrics.copy_rate(place(made), at_train, at_real))
+        at_train = place(known)
+        of_real = metrics.nearest_distance(place(real), at_train)
+        collected.put("copy_rate", name,
+                      metrics.near_rate(metrics.nearest_distance(place(made), at_train), of_real))
         if name == "value":
-            first, second = np.array_split(rng.permutation(len(held)), 2)
-            collected.put("copy_rate", "floor", metrics.copy_rate(at_real[first], at_train, at_real[second]))
+            halves = [np.array_split(rng.permutation(of_real), 2) for _ in range(20)]
+            collected.put("copy_rate", "floor", float(np.mean([metrics.near_rate(a, b) for a, b in halves])))
     collected.put("copy_rate", COPIES, 1.0)  # their distance is nothing
     collected.noise["copy_rate"] = float(np.sqrt(0.05 * 0.95 * 2 / len(held)))
 
