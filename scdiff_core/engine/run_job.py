@@ -69,7 +69,7 @@ class Record:
         self.job.write_status(**values)
         self.written = time.monotonic()
         if self.echo is not None:
-            self.echo(values)
+            self.echo(self.job.status())
 
     def begin(self) -> None:
         """Note that the work begins now."""
