@@ -28,7 +28,7 @@ def fit_pca(log1p_train: Any, n: int = 50, seed: int = 0) -> tuple[np.ndarray, n
     n_cells, n_genes = log1p_train.shape
     n = max(1, min(n, n_cells - 1, n_genes))
     mean = np.asarray(log1p_train.mean(axis=0), np.float64).ravel()
-    if min(n_cells, n_genes) <= 3000:
+    if n_genes <= 3000 or n_cells <= 3000:
         components = _gram_pca(log1p_train, mean, n)
     else:
         from sklearn.decomposition import PCA
@@ -41,23 +41,28 @@ def fit_pca(log1p_train: Any, n: int = 50, seed: int = 0) -> tuple[np.ndarray, n
 
 
 def _gram_pca(values: Any, mean: np.ndarray, n: int) -> np.ndarray:
-    """Return the leading right singular vectors [n, G] of the centred values by the smaller Gram matrix."""
+    """Return the leading right singular vectors [n, G] of the centred values by the smaller Gram matrix.
+
+    Made of dense blocks of 2,000 cells: a sparse product of this density takes twenty times longer.
+    """
     from scipy.linalg import eigh
 
     n_cells, n_genes = values.shape
-    values = values.astype(np.float64)
-    dense = (lambda m: m.toarray()) if sp.issparse(values) else np.asarray
+    blocks = [slice(i, i + 2000) for i in range(0, n_cells, 2000)]
+
+    def dense(rows: slice) -> np.ndarray:
+        part = values[rows].toarray() if sp.issparse(values) else np.asarray(values[rows])
+        return part.astype(np.float64) - mean
+
     if n_genes <= n_cells:
-        gram = dense(values.T @ values) - n_cells * np.outer(mean, mean)
-        _, vectors = eigh(gram, subset_by_index=(n_genes - n, n_genes - 1))
-        return vectors[:, ::-1].T
-    cross = np.asarray(values @ mean).ravel()
-    gram = dense(values @ values.T) - cross[:, None] - cross[None, :] + mean @ mean
-    spread, vectors = eigh(gram, subset_by_index=(n_cells - n, n_cells - 1))
-    left = vectors[:, ::-1]
-    right = np.asarray(values.T @ left) - np.outer(mean, left.sum(axis=0))
-    right /= np.maximum(np.sqrt(np.maximum(spread[::-1], 0)), 1e-12)
-    return np.linalg.qr(right)[0].T  # orthonormal also where the spread is nothing
+        gram = np.zeros((n_genes, n_genes))
+        for rows in blocks:
+            part = dense(rows)
+            gram += part.T @ part
+        return eigh(gram, subset_by_index=(n_genes - n, n_genes - 1))[1][:, ::-1].T
+    centred = np.concatenate([dense(rows) for rows in blocks])
+    left = eigh(centred @ centred.T, subset_by_index=(n_cells - n, n_cells - 1))[1][:, ::-1]
+    return np.linalg.qr(centred.T @ left)[0].T  # orthonormal also where nothing is left to explain
 
 
 def neighbours(X: np.ndarray, k: int = N_NEIGHBORS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -154,11 +154,12 @@ def choose(learn: Any, names: np.ndarray, obs: pd.DataFrame, roles: Roles, vocab
         extra |= set(found)
         if unknown:
             some = ", ".join(unknown[:8]) + (", ..." if len(unknown) > 8 else "")
-            log.note("note", f"{len(unknown)} perturbation names are no gene of this data",
-                     f"{some}: they may be drugs, or genes that were not measured.")
+            log.note("note", "Some perturbations are not genes of this data" if len(unknown) > 1
+                     else "One perturbation is not a gene of this data",
+                     f"{some}: perhaps drugs, or genes that were not measured.")
     chosen = np.isin(names, sorted(extra))
-    if config.genes == "all":
-        words = "all genes kept"
+    if config.genes == "all" or config.genes >= present.sum():
+        words = "all of them kept"
         chosen = chosen | present
     else:
         batches = usable_batches(as_labels(obs[roles.batch])) if roles.batch else None
@@ -168,7 +169,8 @@ def choose(learn: Any, names: np.ndarray, obs: pd.DataFrame, roles: Roles, vocab
             f", ranked within each '{roles.batch}'" if batches is not None else "")
     words = f"{int(chosen.sum()):,} genes: {words}"
     words += f", with {len(extra)} that are perturbed or named" if extra else ""
-    words += f"; {int((~present).sum()):,} are in fewer than {max(1, min_cells)} training cells."
+    words += (f"; {int((~present).sum()):,} are in fewer than {max(1, min_cells)} training cells."
+              if not present.all() else ".")
     log.step("genes", words, (len(obs), len(names)), (len(obs), int(chosen.sum())))
     if chosen.sum() < MIN_GENES:
         raise ScdiffError(f"There are too few genes: {int(chosen.sum())} are left.",

