@@ -133,7 +133,7 @@ class TrainConfig(Frozen):
     codec: CodecConfig = CodecConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     seed: int = 0
-    device: str = "auto"  # auto | cpu | cuda | mps
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(default=0, ge=0)  # 0: one less than there are cores
     checkpoint_every_s: float = Field(default=20.0, gt=0)
     preview_every_s: float = Field(default=2.0, gt=0)

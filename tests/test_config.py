@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scdiff_core import config as cfg
@@ -18,6 +18,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+@settings(max_examples=30, deadline=None)
 @given(name=st.text(min_size=1, max_size=20), seed=st.integers(0, 2**31), values=st.lists(st.text(max_size=8)))
 def test_a_configuration_comes_back_from_yaml_as_it_was(
         tmp_path_factory: pytest.TempPathFactory, name: str, seed: int, values: list[str]) -> None:
@@ -38,6 +39,7 @@ def test_settings_reach_into_the_parts_of_a_configuration() -> None:
     ("steps", "no '='"),
     ("diffusion.steps=-1", "greater than or equal to 1"),
     ("diffusion.steps=many", "valid integer"),
+    ("device=gpu", "'auto', 'cpu', 'cuda' or 'mps'"),
     ("codec.kind=gan", "'vae' or 'pca'"),
 ])
 def test_a_wrong_setting_is_told_by_name(setting: str, said: str) -> None:
