@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages._shared import frame
 
-frame.note_app()
+frame.begin_app()
 PAGES = [
     st.Page("pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True),
     st.Page("pages/data.py", title="Data", icon=":material/dataset:", url_path="data"),

@@ -99,10 +99,13 @@ def dataset_of(run: JobDir) -> Prepared:
     return prepared
 
 
-def strip() -> None:
-    """Draw the strip that says which dataset and run are open."""
+def strip(title: str = "", purpose: str = "") -> None:
+    """Draw the strip on top: the page's name and purpose, and which dataset and run are open."""
     dataset, run = current("prepare"), current("train")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="strip"):
+        if title:
+            st.markdown(f"### {title}", width="content")
+            st.markdown(f":gray[{purpose}]", width="stretch")
         if dataset is not None:
             st.badge(f"Data: {dataset.id}", icon=":material/dataset:", color="primary")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
@@ -11,10 +12,26 @@ from pages._shared import context
 from pages._shared.trouble import guard
 from pages._shared.worker import prewarm
 
+STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 
-def note_app() -> None:
-    """Note that `app.py` has run in this session."""
+
+def settings(title: str = "") -> None:
+    """Set the window's title, icon and width."""
+    st.set_page_config(
+        page_title=f"{title} · scDiff Studio" if title else "scDiff Studio",
+        layout="wide",
+        page_icon=str(STYLE.with_name("icon.svg")),
+        initial_sidebar_state="collapsed",
+    )
+
+
+def begin_app() -> None:
+    """Note that `app.py` has run in this session.
+
+    The icon is set before the navigation, which would otherwise ask a font server for the page's own one.
+    """
     st.session_state["in_app"] = True
+    settings()
 
 
 @contextmanager
@@ -23,22 +40,14 @@ def page(title: str = "", purpose: str = "") -> Iterator[None]:
     if "in_app" not in st.session_state:
         # A server's very first request may reach a page without app.py (Streamlit's older way with a folder
         # `pages`); from the second run on app.py is asked, so this happens once.
-        note_app()
+        st.session_state["in_app"] = True
         st.rerun()
-    st.set_page_config(
-        page_title=f"{title} · scDiff Studio" if title else "scDiff Studio",
-        layout="wide",
-        page_icon="assets/icon.svg",
-        initial_sidebar_state="collapsed",
-    )
-    st.html("assets/style.css")
+    settings(title)
+    st.html(STYLE)
     with guard():
         root = str(context.workspace().root)
         context.start_of_server(root)
         prewarm(root)
         context.read_url()
-        context.strip()
-        if title:
-            st.subheader(title, anchor=False)
-            st.caption(purpose)
+        context.strip(title, purpose)
         yield
