@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -269,7 +270,10 @@ def read(source: str, read: ReadConfig = ReadConfig(), *,  # noqa: B008 - frozen
     if progress:
         progress(f"reading {path.name}")
     try:
-        return _read_file(path, read, progress)
+        with warnings.catch_warnings():  # `check` makes names unique and tells so
+            warnings.filterwarnings("ignore", message=".*names are not unique")
+            warnings.filterwarnings("ignore", category=ad.OldFormatWarning)
+            return _read_file(path, read, progress)
     except ScdiffError:
         raise
     except MemoryError as error:

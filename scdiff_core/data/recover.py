@@ -17,7 +17,7 @@ LOG_BASES = {"log1p": 1.0, "log2(x + 1)": float(np.log(2.0)), "log10(x + 1)": fl
 SMALLEST = 12  # the smallest count of a cell is tried from 1 up to this
 MIN_EVIDENCE = 30.0  # nats by which the integers must beat chance, over all cells
 CHUNK = 4_000_000  # stored values worked on at once
-SAMPLE = 100  # cells tried first, so that data without counts is soon given up
+SAMPLES = (8, 100)  # cells tried first, so that data without counts is soon given up
 TARGETS = (1e3, 2e3, 2.5e3, 3e3, 4e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7)
 
 
@@ -122,8 +122,6 @@ def _rows(X: sp.csr_matrix, base: float) -> tuple[np.ndarray, np.ndarray, np.nda
         todo = np.flatnonzero(~exact)
         if todo.size == 0:
             break
-        if smallest == 2 and todo.size > 0.5 * len(sizes) and len(sizes) > 10:
-            return None
         where = np.concatenate([np.arange(starts[i], starts[i] + sizes[i]) for i in todo])
         part = np.concatenate([[0], np.cumsum(sizes[todo])[:-1]]).astype(np.int64)
         c, lo, hi, good, told = _fit(low[where], high[where], part, sizes[todo], smallest)
@@ -180,9 +178,11 @@ def recover_counts(X: sp.csr_matrix, obs_totals: Mapping[str, np.ndarray] | None
     filled = np.flatnonzero(np.diff(X.indptr) > 0)
     if filled.size == 0:
         return None
-    sample = X[filled[np.unique(np.linspace(0, filled.size - 1, SAMPLE).astype(int))]]
+    samples = [X[filled[np.unique(np.linspace(0, filled.size - 1, n).astype(int))]] for n in SAMPLES]
     for transform, base in LOG_BASES.items():
-        if (base and sample.data.max() * base > 60) or _rows(sample, base) is None:
+        if base and X.data.max() * base > 60:
+            continue
+        if any(_rows(sample, base) is None for sample in samples):
             continue
         result = _all_rows(X, base)
         if result is not None:
@@ -289,5 +289,6 @@ def with_totals(found: Recovered, columns: Mapping[str, np.ndarray]) -> Recovere
 
 def _tidy(target: float) -> float:
     """Return a target as people write it, where rounding alone keeps it from a whole number."""
-    near = min((*TARGETS, float(np.rint(target))), key=lambda t: abs(t - target))
-    return float(near) if abs(near - target) < 2e-3 * target else target
+    usual = min(TARGETS, key=lambda t: abs(t - target))
+    half = float(np.rint(2 * target) / 2)  # the median of whole numbers
+    return usual if abs(usual - target) < 1e-3 * target else half if abs(half - target) < 1e-4 * target else target

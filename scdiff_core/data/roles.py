@@ -55,7 +55,8 @@ CONTROLS = ("control", "ctrl", "ctl", "controls", "nontargeting", "nontargetingc
             "noguide", "none", "nodrug", "placebo", "healthy", "normal", "naive")
 SURE_CONTROLS = set(CONTROLS[:CONTROLS.index("sham")])
 CONTROL_START = re.compile(r"(?:non[-_ ]?targeting|neg(?:ative)?[-_ ]?(?:ctrl|control)|ctrl|control|dmso|vehicle|"
-                           r"scrambled?|safe[-_ ]?targeting|nt|ntc)[-_ .:]?(?:\d[\w.]*|[-_ ].*)?$", re.IGNORECASE)
+                           r"scrambled?|safe[-_ ]?targeting)(?:[-_ .:]?\d[\w.]*|[-_ ].*)?$|ntc?[-_ .:]\d+$",
+                           re.IGNORECASE)
 METRIC = re.compile(r"^n_|_n$|count|genes|umi|feature|score|pct|percent|fraction|mito|ribo|total|size|depth|ratio",
                     re.IGNORECASE)
 TYPE_WORDS = re.compile(r"\b(?:cells?|t|b|nk|dc|mono\w*|macro\w*|fibro\w*|neuron\w*|epitheli\w*|endotheli\w*|"
@@ -153,8 +154,8 @@ def find_control(values: Iterable[tuple[str, int]], sure: bool = False) -> str |
     for word in CONTROLS:
         if word in folded and (not sure or word in SURE_CONTROLS):
             return folded[word]
-    starts = [(n, v) for v, n in pairs if CONTROL_START.match(v)]
-    return max(starts)[1] if starts and not sure else None
+    starts = [p for p in pairs if CONTROL_START.match(p[0])]
+    return max(starts, key=lambda p: p[1])[0] if starts and not sure else None
 
 
 def _rank(name: str, names: tuple[str, ...]) -> float:
