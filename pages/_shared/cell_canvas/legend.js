@@ -141,8 +141,8 @@ class Legend {
       const coloured = layers.filter((l) => l.spec.by === "values" && !l.spec.grey);
       const below = coloured.some((l) => l.spec.values.low < low - 1e-9 || l.spec.values.cut[0]);
       const above = coloured.some((l) => l.spec.values.high > high + 1e-9 || l.spec.values.cut[1]);
-      this.low.textContent = (below ? "≤ " : "") + sayNumber(low);
-      this.high.textContent = (above ? "≥ " : "") + sayNumber(high);
+      this.low.textContent = (below ? "≤ " : "") + sayNumber(low, high - low);
+      this.high.textContent = (above ? "≥ " : "") + sayNumber(high, high - low);
       if (this.noValue) this.noValue.hidden = !coloured.some((l) => l.values.includes(NO_VALUE));
     }
     this.all.hidden = !this.app.hidden.size && !this.app.hiddenLayers.size;

@@ -271,9 +271,10 @@ function cellsOf(layer) {
   return /cells?$/i.test(layer.spec.name) ? layer.spec.name : `${layer.spec.name} cells`;
 }
 
-function sayNumber(value) {
+// `width`: the range that the number stands in; a millionth of it is nought.
+function sayNumber(value, width = 0) {
   if (!Number.isFinite(value)) return "no value";
-  if (value === 0) return "0";
+  if (Math.abs(value) <= width * 1e-6) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-3) return value.toExponential(2);
   return Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 6 });
