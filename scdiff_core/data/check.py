@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,8 +60,9 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def _some(names: Sequence[object], most: int = 5) -> str:
-    shown = ", ".join(f"'{n}'" for n in list(names)[:most])
+def _some(names: Iterable[object], most: int = 5) -> str:
+    names = list(names)
+    shown = ", ".join(f"'{n}'" for n in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -177,7 +178,7 @@ def _recovered_words(back: Recovered, n_genes: int) -> str:
 
 
 def _values_finding(chosen: values.Chosen) -> Finding:
-    place = "" if chosen.where == "X" else " from .raw" if chosen.where == "raw" else f" from the layer '{chosen.where}'"
+    place = {"X": "", "raw": " from .raw"}.get(chosen.where, f" from the layer '{chosen.where}'")
     largest = chosen.X.data.max() if chosen.X.nnz else 0.0
     if chosen.recovered is not None:
         return Finding("ok", f"Normalised values{place}: the counts were recovered exactly",
@@ -229,7 +230,8 @@ def _genes(var: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
         found.append(Finding("warning", "Genes are named by numbers",
                              "No marker or mitochondrial gene can be told.", "Give the genes their names."))
     else:
-        found.append(Finding("ok", "Gene symbols" + (f" ({species})" if species else ""), f"Such as {_some(names, 3)}."))
+        found.append(Finding("ok", "Gene symbols" + (f" ({species})" if species else ""),
+                             f"Such as {_some(names[:3])}."))
     twice = names[names.duplicated()].unique()
     if len(twice):
         extra = int(names.duplicated().sum())
@@ -242,7 +244,7 @@ def _genes(var: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
 
 def _unique(names: pd.Index) -> pd.Index:
     """Put '-1', '-2', ... behind names that occurred before, avoiding names that are there."""
-    taken, seen, out = set(names), {}, []  # type: ignore[var-annotated]
+    taken, seen, out = set(names), dict[str, int](), []
     for name in names:
         if name not in seen:
             seen[name] = 0
@@ -344,8 +346,8 @@ def check(adata: ad.AnnData) -> Checked:
         found.append(Finding("warning", f"Only {out.n_obs} cells", "Models of so few cells remember them rather than "
                              "learn from them.", "Bring a few hundred cells or more."))
     if out.n_vars < FEW_GENES:
-        found.append(Finding("warning", f"Only {out.n_vars} genes", "Types of cells can hardly be told apart by so few.",
-                             "Bring the whole expression matrix if you can."))
+        found.append(Finding("warning", f"Only {out.n_vars} genes",
+                             "Types of cells can hardly be told apart by so few.", "Bring the whole expression matrix if you can."))
     return Checked(out, chosen.values, chosen.kind, tuple(found))
 
 

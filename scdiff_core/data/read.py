@@ -126,8 +126,8 @@ def _foreign(path: Path) -> ScdiffError:
     return ScdiffError(f"'{path.name}' cannot be read.",
                        f"It is a {kind}, which is not opened here." if kind else "Its kind is not known.",
                        f"Give one of these: {KNOWN}." + (
-                           " From R, write a 10x folder with DropletUtils::write10xCounts, or an .h5ad with zellkonverter."
-                           if kind in ("R object", "Seurat file") else ""))
+                           " From R, write a 10x folder with DropletUtils::write10xCounts, or an .h5ad with "
+                           "zellkonverter." if kind in ("R object", "Seurat file") else ""))
 
 
 def _kind(path: Path) -> str:

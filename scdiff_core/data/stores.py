@@ -30,7 +30,8 @@ def damaged(path: Path, error: BaseException | str) -> ScdiffError:
         return ScdiffError(f"'{path.name}' cannot be read.",
                            "The file is cut off: it ends before its content does, as after a broken copy or download.",
                            "Copy or download it again, and compare the sizes.")
-    return ScdiffError(f"'{path.name}' cannot be read.", f"A part of it is damaged ({text.splitlines()[0][:200] if text else 'no detail'}).",
+    detail = (text.splitlines() or ["no detail"])[0][:200]
+    return ScdiffError(f"'{path.name}' cannot be read.", f"A part of it is damaged ({detail}).",
                        "Copy or download it again; if it comes from a program of yours, save it anew.")
 
 
@@ -99,6 +100,15 @@ def _numbers(path: Path, item: Any, where: str) -> None:
                           "Store the counts as numbers, for example adata.X = adata.X.astype('float32').")
 
 
+def _fits(path: Path, item: Any) -> None:
+    """Refuse a matrix that does not fit, before anything of the file is read."""
+    if hasattr(item, "dtype"):
+        if item.ndim == 2 and float(item.shape[0]) * item.shape[1] > MOST_DENSE:
+            raise too_large(path, item.shape[0] * item.shape[1] * 4.0)
+    elif "data" in item and 12.0 * item["data"].shape[0] > psutil.virtual_memory().available:
+        raise too_large(path, 12.0 * item["data"].shape[0])
+
+
 def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> sp.csr_matrix:
     """Read one matrix of an .h5ad or .zarr as csr float32 [N, G].
 
@@ -108,14 +118,13 @@ def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> 
         It holds text, does not fit the names of cells and genes, does not fit in memory, or is damaged.
     """
     attributes = dict(item.attrs)
+    _fits(path, item)
     if hasattr(item, "dtype"):
         _numbers(path, item, where)
         if item.ndim == 1 and shape and item.size == shape[0] * shape[1]:
             return to_csr(np.asarray(item[()]).reshape(shape))
         if item.ndim != 2 or (shape and tuple(item.shape) != shape):
             raise damaged(path, f"the matrix {where} is {tuple(item.shape)}, the names say {shape}")
-        if float(item.shape[0]) * item.shape[1] > MOST_DENSE:
-            raise too_large(path, item.shape[0] * item.shape[1] * 4.0)
         return dense_to_csr(item, (int(item.shape[0]), int(item.shape[1])))
     kind = str(attributes.get("encoding-type", attributes.get("h5sparse_format", "")))
     if not {"data", "indices", "indptr"} <= set(item.keys()) or kind[:3] not in ("csr", "csc"):
@@ -125,9 +134,6 @@ def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> 
     dims = (int(size[0]), int(size[1])) if size is not None else shape
     if dims is None or (shape and dims != shape):
         raise damaged(path, f"the matrix {where} is {dims}, the names say {shape}")
-    need = 12.0 * item["data"].shape[0]
-    if need > psutil.virtual_memory().available:
-        raise too_large(path, need)
     if isinstance(item, h5py.Group):
         data = item["data"].astype(np.float32)[:]
     else:
@@ -169,8 +175,10 @@ def _frame(root: Any, key: str) -> pd.DataFrame:
 
 def _elements(path: Path, root: Any, layer: str | None) -> ad.AnnData:
     """Read an anndata group of HDF5 or zarr; with `layer`, that matrix alone."""
-    obs = _frame(root, "obs")
     chosen = _layer_choice(path, layer, root) if layer else "X"
+    if chosen in root:
+        _fits(path, root[chosen])
+    obs = _frame(root, "obs")
     var = _frame(root["raw"] if chosen == "raw/X" else root, "var")
     shape = (len(obs), len(var))
     out = ad.AnnData(obs=obs, var=var)

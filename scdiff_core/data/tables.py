@@ -369,8 +369,9 @@ def read_table(path: Path, orientation: Orientation | None = None,
         raise damaged(path, error) from error
     X = sp.vstack(parts, format="csr", dtype=np.float32)
     rows = names if layout.index else [f"row_{i}" for i in range(X.shape[0])]
-    genes, cells = (list(layout.columns), rows) if layout.orientation == "cells_in_rows" else (rows, list(layout.columns))
-    X = X if layout.orientation == "cells_in_rows" else X.T.tocsr()
+    genes, cells = list(layout.columns), rows
+    if layout.orientation == "genes_in_rows":
+        genes, cells, X = cells, genes, X.T.tocsr()
     out = ad.AnnData(X, obs=pd.DataFrame(index=pd.Index(cells, dtype=str)),
                      var=pd.DataFrame(index=pd.Index(genes, dtype=str)))
     out.uns[NOTES] = [[

@@ -19,7 +19,8 @@ RAW, RECOVERED, LOGGED, SCALED, UNCLEAR = ("raw counts", "log-normalised, counts
                                            "scaled", "unclear")
 COUNT_LAYERS = {"counts", "count", "rawcounts", "rawcount", "countsraw", "countraw", "raw", "umi", "umis", "umicounts",
                 "xcounts", "originalcounts", "integercounts"}
-VELOCITY = {"spliced", "unspliced", "ambiguous", "matrix", "mature", "nascent", "ms", "mu", "velocity", "variancevelocity"}
+VELOCITY = {"spliced", "unspliced", "ambiguous", "matrix", "mature", "nascent", "ms", "mu", "velocity",
+            "variancevelocity"}
 MOST_LOG = 30.0  # no logarithm of a count is larger
 BLOCK = 8_000_000
 
@@ -203,11 +204,11 @@ def _continuous(usable: list[tuple[str, sp.csr_matrix, pd.DataFrame]], seen: dic
     notes: list[tuple[str, str, str]] = []
     if kind == UNCLEAR and not seen[name].n_negative and seen[name].largest > MOST_LOG:
         X = _log1p(X)
-        notes.append(("warning", "log1p was taken", f"The values go up to {seen[name].largest:,.0f} and are no whole numbers, as after a "
-                                 "correction or normalisation (TPM, CPM); each cell was scaled to 10,000 and log1p "
-                                 "was taken."))
-    velocity = [n for n, v in seen.items() if fold(n) in VELOCITY and v.counts]
+        notes.append(("warning", "log1p was taken",
+                      f"The values go up to {seen[name].largest:,.0f} and are no whole numbers, as after a correction or "
+                      "normalisation (TPM, CPM); each cell was scaled to 10,000 and log1p was taken."))
+    velocity = " and ".join(f"'{n}'" for n, v in seen.items() if fold(n) in VELOCITY and v.counts)
     if velocity:
-        notes.append(("note", "A layer holds counts", "Counts are in the layer " + " and ".join(f"'{n}'" for n in velocity)
-                      + ", which holds a part of them; choose it as the layer if that is what you want."))
+        notes.append(("note", "A layer holds counts", f"Counts are in the layer {velocity}, which holds a part of them; "
+                      "choose it as the layer if that is what you want."))
     return Chosen(X, var, keys.CONTINUOUS, kind, name, notes=tuple(notes))

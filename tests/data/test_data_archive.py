@@ -49,7 +49,7 @@ def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str, kind: str) 
     (make_zip if kind == "zip" else make_tar)(path, {"fine.txt": b"x", name: b"evil"})
     with pytest.raises(ScdiffError, match="leads out of the folder"):
         archive.extract(path, tmp_path / "deep" / "out")
-    assert not [p for p in tmp_path.rglob("evil.txt")]
+    assert not list(tmp_path.rglob("evil.txt"))
 
 
 def test_links_and_devices_are_refused(tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ def test_empty_cells_and_genes_are_told() -> None:
 
 def test_labels_of_one_cell_constant_columns_and_missing_labels() -> None:
     source = cells()
-    source.obs["kind"] = pd.Categorical(["a"] * 29 + ["b"] * 28 + ["rare", None, None], categories=["a", "b", "rare", "z"])
+    source.obs["kind"] = pd.Categorical(["a"] * 29 + ["b"] * 28 + ["rare", None, None],
+                                        categories=["a", "b", "rare", "z"])
     source.obs["plate"] = "one"
     before = source.obs.copy()
     result = check(source)

@@ -139,8 +139,8 @@ def spoil(name: str, X: sp.csr_matrix) -> sp.csr_matrix:
     return X
 
 
-@pytest.mark.parametrize("name", ["noise", "genes scaled", "one value", "smoothed", "two decimals", "random", "negative",
-                                  "nan", "logged twice"])
+@pytest.mark.parametrize("name", ["noise", "genes scaled", "one value", "smoothed", "two decimals", "random",
+                                  "negative", "nan", "logged twice"])
 def test_no_counts_are_made_up(name: str) -> None:
     assert recover_counts(spoil(name, normalise(made(mean=2.0)))) is None
 

@@ -286,7 +286,7 @@ def test_paths_stay_in_their_root(tmp_path: Path) -> None:
                   "deep/../../outside/secret.h5ad", "/etc/passwd", "."):
         with pytest.raises(ScdiffError, match="does not lie in the data folder"):
             resolve_in_root(typed, root)
-    with pytest.raises(ScdiffError, match="Did you mean 'a.h5ad'"):
+    with pytest.raises(ScdiffError, match=r"Did you mean 'a\.h5ad'"):
         resolve_in_root("deep/b.h5ad", root)
     for typed in ("", "a\0b"):
         with pytest.raises(ScdiffError):
@@ -298,7 +298,7 @@ def test_unknown_kinds_say_what_to_give(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"something")
         with pytest.raises(ScdiffError, match=words):
             read(str(tmp_path / name))
-    with pytest.raises(ScdiffError, match="Did you mean 'a.rds'"):
+    with pytest.raises(ScdiffError, match=r"Did you mean 'a\.rds'"):
         read(str(tmp_path / "b.rds"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ScdiffError, match="it is empty"):

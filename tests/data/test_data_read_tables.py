@@ -177,8 +177,8 @@ def test_a_cut_off_gz(tmp_path: Path) -> None:
 def test_a_large_table_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scdiff_core.data.tables.CHUNK_VALUES", 50)
     big = np.random.default_rng(0).poisson(0.5, (200, 7)).astype(np.float32)
-    path = write(tmp_path / "a.csv", [f"cell_{i}" for i in range(200)], ["A1BG", "TP53", "ACTB", "MT-CO1", "CD3E", "KIT",
-                                                                        "SPI1"], big)
+    path = write(tmp_path / "a.csv", [f"cell_{i}" for i in range(200)],
+                 ["A1BG", "TP53", "ACTB", "MT-CO1", "CD3E", "KIT", "SPI1"], big)
     said: list[str] = []
     out = read(str(path), progress=said.append)
     np.testing.assert_array_equal(out.X.toarray(), big)

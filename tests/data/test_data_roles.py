@@ -37,8 +37,8 @@ def roles(**columns: object) -> dict[str, str]:
 TYPES = mixed("CD4 T", "B", "NK", "CD14+ Mono")
 
 
-@pytest.mark.parametrize("name", ["cell_type", "celltype", "CellType", "cell type", "cell.type", "Cell_Types", "annotation",
-                                  "bulk_labels", "louvain", "leiden", "clusters", "seurat_clusters", "majority_voting",
+@pytest.mark.parametrize("name", ["cell_type", "celltype", "CellType", "cell type", "cell.type", "Cell_Types",
+                                  "annotation", "bulk_labels", "louvain", "leiden", "clusters", "seurat_clusters", "majority_voting",
                                   "author_cell_type", "leiden_res_0.5", "predicted.celltype.l2", "my_column"])
 def test_cell_type_by_name_or_content(name: str) -> None:
     assert roles(**{name.replace(".", "__"): TYPES}) == {"cell_type": name}
@@ -48,7 +48,8 @@ def test_better_names_win() -> None:
     assert roles(leiden=mixed("0", "1", "2"), cell_type=TYPES, clusters=mixed(1, 2)) == {"cell_type": "cell_type"}
     assert roles(louvain=mixed("0", "1", "2"), bulk_labels=TYPES)["cell_type"] == "bulk_labels"
     assert roles(seurat_clusters=mixed(0, 1, 2), louvain=TYPES)["cell_type"] == "louvain"
-    assert roles(cell_type_ontology_term_id=mixed("CL:0000084", "CL:0000236"), cell_type=TYPES)["cell_type"] == "cell_type"
+    terms = mixed("CL:0000084", "CL:0000236")
+    assert roles(cell_type_ontology_term_id=terms, cell_type=TYPES)["cell_type"] == "cell_type"
 
 
 def test_numbered_clusters_are_labels_and_measures_are_not() -> None:
@@ -67,8 +68,10 @@ def test_kang_and_its_like() -> None:
 
 
 @pytest.mark.parametrize(("name", "values", "control"), [
-    ("perturbation", ("control", "KLF1", "KLF1+MAP2K6"), "control"), ("gene", ("non-targeting", "TP53", "MYC"), "non-targeting"),
-    ("guide_identity", ("NegCtrl0_NegCtrl0", "AHR_A", "AHR_B"), "NegCtrl0_NegCtrl0"), ("target_gene", ("NT", "CD3E"), "NT"),
+    ("perturbation", ("control", "KLF1", "KLF1+MAP2K6"), "control"),
+    ("gene", ("non-targeting", "TP53", "MYC"), "non-targeting"),
+    ("guide_identity", ("NegCtrl0_NegCtrl0", "AHR_A", "AHR_B"), "NegCtrl0_NegCtrl0"),
+    ("target_gene", ("NT", "CD3E"), "NT"),
     ("condition", ("ctrl", "KLF1+ctrl", "ctrl+CBL"), "ctrl"), ("treatment", ("DMSO", "Dabrafenib"), "DMSO"),
     ("product_name", ("Vehicle", "Belinostat", "Dacinostat"), "Vehicle"), ("drug", ("untreated", "drugA"), "untreated"),
     ("cytokine", ("PBS", "IL-2", "IFN-beta"), "PBS"), ("disease", ("normal", "COVID-19"), "normal"),
@@ -87,9 +90,11 @@ def test_a_perturbation_without_control() -> None:
 def test_the_best_of_several_perturbation_columns() -> None:
     found = roles(perturbation_type=pick("CRISPRa", "CRISPRi"), perturbation_raw=pick("control", "KIAA1804", "KLF1"),
                   condition_cell_type=pick("control_k562", "KLF1_k562", "x_k562"), treatment=pick("none"),
-                  perturbation=pick("control", "MAP3K21", "KLF1"), cell_type=mixed("k562", "A172"), dose=pick("1", "1+1"))
+                  perturbation=pick("control", "MAP3K21", "KLF1"), cell_type=mixed("k562", "A172"),
+                  dose=pick("1", "1+1"))
     assert found == {"perturbation": "perturbation", "control": "control", "cell_type": "cell_type"}
-    assert roles(guide=mixed("NT_1", "g1", "g2", "g3"), gene=pick("non-targeting", "TP53", "MYC"))["perturbation"] == "gene"
+    assert roles(guide=mixed("NT_1", "g1", "g2", "g3"),
+                 gene=pick("non-targeting", "TP53", "MYC"))["perturbation"] == "gene"
 
 
 def test_dose_and_time() -> None:
@@ -106,7 +111,8 @@ def test_dose_and_time() -> None:
 
 
 def test_a_batch_that_repeats_the_perturbation_is_none() -> None:
-    assert roles(condition=pick("ctrl", "stim"), sample=pick("s1", "s2")) == {"perturbation": "condition", "control": "ctrl"}
+    assert roles(condition=pick("ctrl", "stim"), sample=pick("s1", "s2")) == {
+        "perturbation": "condition", "control": "ctrl"}
     assert roles(sample=mixed("s1", "s2", "s3"), donor=mixed("a", "b"))["batch"] == "donor"
     assert roles(orig__ident=mixed("lib1", "lib2"))["batch"] == "orig.ident"
 
