@@ -1,0 +1,28 @@
+"""Classifier-free guidance: a denoiser that wraps a denoiser."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from scdiff_core.diffusion.denoiser import Denoiser
+from scdiff_core.nn.condition import Condition
+
+
+class ClassifierFree:
+    """x0_hat = unconditional + guidance_scale (conditional - unconditional).
+
+    Ho and Salimans 2022, eq. 6, with their w = guidance_scale - 1: a scale of 1 is the plain
+    conditional estimate and 0 the unconditional one, each at the price of one evaluation.
+    """
+
+    def __init__(self, denoiser: Denoiser, guidance_scale: float) -> None:
+        self.denoiser, self.guidance_scale = denoiser, guidance_scale
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return the guided x0_hat [B, D]."""
+        if self.guidance_scale == 1:
+            return self.denoiser(x_t, t, condition)
+        free = self.denoiser(x_t, t, condition.null())
+        if self.guidance_scale == 0:
+            return free
+        return free + self.guidance_scale * (self.denoiser(x_t, t, condition) - free)

@@ -1,0 +1,113 @@
+"""The cells that training learns from, cut into minibatches of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scdiff_core import keys
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.nn.condition import Condition
+from scdiff_core.nn.likelihood import Values
+
+CHUNK = 512  # cells that are encoded or decoded at a time outside training
+HELD_OUT = 0.06  # share of the training cells on which losses are watched
+HELD_OUT_MAX = 2000
+FEWEST_TO_SPLIT = 50
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """B cells: dense log1p [B, G], total counts [B], and the values (counts or continuous)."""
+
+    log1p: Tensor
+    total: Tensor
+    values: Values
+
+
+class Cells:
+    """Some cells of a prepared dataset, ready to be cut.
+
+    Parameters
+    ----------
+    prepared
+        The dataset.
+    rows
+        Which cells, as indices into it.
+    device
+        Where minibatches go.
+    """
+
+    def __init__(self, prepared: Prepared, rows: np.ndarray, device: torch.device) -> None:
+        self.counts_like = prepared.values == keys.COUNTS
+        self.matrix: sp.csr_matrix = prepared.counts[rows]
+        self.matrix.sort_indices()
+        self.total = np.maximum(np.asarray(prepared.total_counts[rows], np.float32), 1.0)
+        self.device = device
+        codes, conts = prepared.vocab.encode(prepared.obs.iloc[rows])
+        sizes = tuple(len(c.values) for c in prepared.vocab.categorical)
+        self.condition = Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(device)
+
+    def __len__(self) -> int:
+        return self.matrix.shape[0]
+
+    def _values(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return flat positions, cells (of the minibatch) and values of the non-zero entries."""
+        part = self.matrix[rows]
+        cell = np.repeat(np.arange(len(rows)), np.diff(part.indptr))
+        return cell * np.int64(part.shape[1]) + part.indices, cell, part.data
+
+    def _minibatch(self, flat: np.ndarray, cell: np.ndarray, data: np.ndarray, total: np.ndarray) -> Minibatch:
+        n, g = len(total), self.matrix.shape[1]
+        scaled = np.log1p(data * (np.float32(keys.TARGET_SUM) / total)[cell]) if self.counts_like else data
+        index, value = torch.from_numpy(flat).to(self.device), torch.from_numpy(data).to(self.device)
+        log1p = torch.zeros(n * g, device=self.device)
+        log1p = log1p.index_copy_(0, index, torch.from_numpy(scaled.astype(np.float32)).to(self.device))
+        return Minibatch(log1p.view(n, g), torch.from_numpy(total).to(self.device), Values((n, g), index, value))
+
+    def take(self, rows: np.ndarray) -> Minibatch:
+        """Return the cells of some rows."""
+        return self._minibatch(*self._values(rows), self.total[rows])
+
+    def split(self, rows: np.ndarray, share: float, generator: torch.Generator) -> tuple[Minibatch, Minibatch]:
+        """Return the cells of some rows as two independent thinned ones, of `share` of the counts and the rest.
+
+        Each molecule goes to the first with probability `share`. For Poisson counts the two parts are
+        independent given the rates (count splitting, Neufeld et al. 2024, section 2), so what a codec
+        learns from one to say about the other cannot be the cell's own noise.
+        """
+        flat, cell, data = self._values(rows)
+        total = self.total[rows]
+        counts = torch.from_numpy(data)
+        first = torch.binomial(counts, torch.full_like(counts, share), generator=generator).numpy()
+        kept = np.bincount(cell, data, len(rows)).astype(np.float32)
+        other = torch.from_numpy(np.maximum(np.round(total - kept), 0).astype(np.float32))
+        rest = torch.binomial(other, torch.full_like(other, share), generator=generator).numpy()
+        total_first = np.bincount(cell, first, len(rows)).astype(np.float32) + rest
+        there, left = first > 0, data > first
+        return (self._minibatch(flat[there], cell[there], first[there], np.maximum(total_first, 1)),
+                self._minibatch(flat[left], cell[left], (data - first)[left], np.maximum(total - total_first, 1)))
+
+    def chunks(self, size: int = CHUNK) -> Iterator[Minibatch]:
+        """Cut all cells into minibatches, in order."""
+        for start in range(0, len(self), size):
+            yield self.take(np.arange(start, min(start + size, len(self))))
+
+
+def split_training(prepared: Prepared, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training cells that are learnt from and those on which the held-out loss is watched.
+
+    The test split is left alone: what it says of a model later must not have chosen that model. With too
+    few cells to spare any, the held-out loss is watched on the cells that are learnt from.
+    """
+    rows = prepared.rows(keys.TRAIN)
+    if len(rows) < FEWEST_TO_SPLIT:
+        return rows, rows
+    shuffled = np.random.default_rng(seed).permutation(rows)
+    n = min(HELD_OUT_MAX, max(1, round(HELD_OUT * len(rows))))
+    return np.sort(shuffled[n:]), np.sort(shuffled[:n])

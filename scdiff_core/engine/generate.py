@@ -1,0 +1,151 @@
+"""Cells from a model: conditions by name, sampling step by step, and an AnnData at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+import scdiff_core
+from scdiff_core import keys
+from scdiff_core.config import FORMAT, GenerateConfig
+from scdiff_core.data.prepared import to_log1p
+from scdiff_core.data.vocab import Covariate
+from scdiff_core.diffusion import sampler
+from scdiff_core.diffusion.guidance import ClassifierFree
+from scdiff_core.engine.device import autocast
+from scdiff_core.engine.model import Model
+from scdiff_core.errors import ScdiffError
+from scdiff_core.nn.condition import Condition
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+CHUNK = 2000  # cells sampled together
+DECODE = 500  # cells decoded together
+
+
+@dataclass(frozen=True)
+class GenerateProgress:
+    """Steps done of all steps; between two of them a caller may let go."""
+
+    done: int
+    total: int
+
+
+def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress, None, AnnData]:
+    """Generate cells; the AnnData is the generator's return value.
+
+    Counts are integers in X (csr float32), `log1p` a layer; obs has the conditions under their original
+    names (missing where they were `any`), `total_counts` over all genes of the source, and `synthetic`;
+    uns["scdiff"] is the recipe as one JSON string. The same seed gives the same cells.
+
+    Raises
+    ------
+    ScdiffError
+        A covariate or a value is unknown.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    codes, conts = conditions(model, config, generator)
+    denoiser = ClassifierFree(model.denoiser, config.guidance_scale)
+    walk = sampler.make(config.sampler, denoiser, model.denoiser.schedule, config.steps, config.eta)
+    sizes = tuple(len(c.values) for c in model.vocab.categorical)
+    starts = range(0, config.n_cells, CHUNK)
+    total, done = len(starts) * (config.steps + 1), 0
+    values: list[sp.csr_matrix] = []
+    totals: list[np.ndarray] = []
+    for start in starts:
+        rows = slice(start, start + CHUNK)
+        condition = Condition(torch.from_numpy(codes[rows]), torch.from_numpy(conts[rows]), sizes).to(model.device)
+        z = walk.start(len(condition), model.codec.n_dims, generator, model.device)
+        steps = walk.iterate(z, condition, generator)
+        while True:
+            with torch.no_grad(), autocast(model.device):
+                step = next(steps, None)
+            if step is None:
+                break
+            z, done = step.x, done + 1
+            yield GenerateProgress(done, total)
+        for first in range(0, len(z), DECODE):
+            with torch.no_grad():
+                cells, sums = model.codec.sample(z[first:first + DECODE].float(), generator)
+            values.append(sp.csr_matrix(cells.cpu().numpy()))
+            totals.append(sums.cpu().numpy())
+        done += 1
+        yield GenerateProgress(done, total)
+    return _assemble(model, config, sp.vstack(values, format="csr"), np.concatenate(totals), codes, conts)
+
+
+def conditions(model: Model, config: GenerateConfig, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes int64 [n, Ccat] and conts float32 [n, Ccont] of the cells asked for.
+
+    Covariates `as in the data` are drawn together, from a training cell that has the values asked for of
+    the others (from any training cell where none has).
+
+    Raises
+    ------
+    ScdiffError
+        A covariate or a value is unknown.
+    """
+    vocab, n = model.vocab, config.n_cells
+    fits = np.ones(len(model.codes), bool)
+    fixed: list[tuple[np.ndarray, int, float | int]] = []
+    draws = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
+    codes, conts = np.empty((n, model.codes.shape[1]), np.int64), np.empty((n, model.conts.shape[1]), np.float32)
+    for name, value in config.where.items():
+        if value == keys.AS_IN_DATA:
+            continue
+        covariate = vocab.find(name)
+        continuous = covariate in vocab.continuous
+        column = (vocab.continuous if continuous else vocab.categorical).index(covariate)
+        wanted: float | int
+        if value == keys.ANY:
+            wanted = np.nan if continuous else covariate.null
+        elif continuous:
+            wanted = (_number(covariate, value) - covariate.mean) / covariate.std
+            fits &= np.abs(model.conts[:, column] - wanted) < 1e-4
+        else:
+            wanted = vocab.index(covariate.column, value)
+            fits &= model.codes[:, column] == wanted
+        fixed.append((conts if continuous else codes, column, wanted))
+    pool = np.flatnonzero(fits) if fits.any() else np.arange(len(fits))
+    rows = pool[(draws * len(pool)).astype(np.int64)]
+    codes[:], conts[:] = model.codes[rows], model.conts[rows]
+    for target, column, wanted in fixed:
+        target[:, column] = wanted
+    return codes, conts
+
+
+def _number(covariate: Covariate, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ScdiffError(f"'{covariate.column}' cannot be '{text}'.", "It is a number for each cell.",
+                          f"Give a number for '{covariate.column}', or '{keys.ANY}'.") from None
+
+
+def _assemble(model: Model, config: GenerateConfig, values: sp.csr_matrix, totals: np.ndarray,
+              codes: np.ndarray, conts: np.ndarray) -> AnnData:
+    """Put cells, conditions and recipe together."""
+    import pandas as pd
+    from anndata import AnnData
+
+    if not model.counts:
+        totals = np.full(len(totals), keys.TARGET_SUM, np.float32)
+    obs = model.vocab.decode(codes, conts)
+    obs.index = pd.Index([f"synthetic_{i:06d}" for i in range(len(obs))])
+    obs[keys.TOTAL_COUNTS] = totals.astype(np.float32)
+    obs[keys.SYNTHETIC] = True
+    adata = AnnData(values.astype(np.float32), obs=obs, var=pd.DataFrame(index=pd.Index(model.genes)))
+    adata.layers[keys.LOG1P] = to_log1p(values, totals) if model.counts else values.astype(np.float32)
+    adata.uns[keys.SCDIFF] = json.dumps({
+        "synthetic": True, "format": FORMAT, "version": scdiff_core.__version__, "run": model.run,
+        "step": model.step, "seed": config.seed, "dataset": model.config.dataset,
+        "fingerprint": model.config.fingerprint, "values": model.values, "roles": model.roles.model_dump(),
+        "config": config.model_dump(mode="json"), "training": model.config.model_dump(mode="json")})
+    return adata

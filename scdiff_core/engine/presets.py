@@ -1,0 +1,32 @@
+"""How long to learn: three sets of settings that need no thought. Imports no torch: pages show them."""
+
+from __future__ import annotations
+
+from scdiff_core import keys
+from scdiff_core.config import CodecConfig, DiffusionConfig
+from scdiff_core.errors import ScdiffError, nearest
+
+PRESETS: dict[str, tuple[CodecConfig, DiffusionConfig]] = {
+    "quick": (CodecConfig(steps=450, hidden=(192,)),
+              DiffusionConfig(steps=600, width=256, ema=0.995, patience=10)),
+    "standard": (CodecConfig(steps=1200), DiffusionConfig(steps=1500, width=384, patience=15)),
+    "thorough": (CodecConfig(steps=4000, hidden=(384,)),
+                 DiffusionConfig(steps=8000, width=512, depth=4, ema=0.9995, patience=20)),
+}
+
+
+def preset(name: str, values: str = keys.COUNTS) -> tuple[CodecConfig, DiffusionConfig]:
+    """Return the settings of a preset for counts or continuous values.
+
+    Raises
+    ------
+    ScdiffError
+        There is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ScdiffError(f"There is no preset '{name}'.", nearest(name, PRESETS) or
+                          "The presets are " + ", ".join(PRESETS) + ".", "Choose one of those.")
+    codec, diffusion = PRESETS[name]
+    if values != keys.COUNTS:  # there are no molecules to thin
+        codec = codec.model_copy(update={"thin": 0.0, "dropout": 0.2})
+    return codec, diffusion

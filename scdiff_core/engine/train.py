@@ -1,0 +1,228 @@
+"""Training as a generator: codec, calibration, diffusion; it can be stopped and resumed between any two steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scdiff_core import keys, process
+from scdiff_core.config import TrainConfig
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.engine import checkpoint
+from scdiff_core.engine.batches import Cells, split_training
+from scdiff_core.engine.calibrate import CalibratePhase
+from scdiff_core.engine.device import choose, memory_mb
+from scdiff_core.engine.model import Sizes, write_reference
+from scdiff_core.engine.phase import Phase
+from scdiff_core.engine.preview import Preview
+from scdiff_core.engine.train_codec import CodecPhase, build_codec, is_positive, start_codec
+from scdiff_core.engine.train_diffusion import DiffusionPhase, build_backbone
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import JobDir
+
+EVENT_EVERY = 0.2  # s between two events
+CODEC_CHECKS = 20  # looks at the codec's held-out loss
+NAMES = ("codec", "calibrate", "diffusion")
+
+
+@dataclass(frozen=True)
+class Event:
+    """How far a training is. Losses: nats a cell (codec), unevenness (calibrate), 1 for no knowledge (diffusion)."""
+
+    phase: str
+    step: int
+    total: int
+    loss_train: float
+    loss_test: float | None
+    cells_per_s: float
+    memory_mb: float
+    device: str
+    stopped: bool = False
+
+
+class Training:
+    """All that a run trains, built from the dataset and the configuration alone.
+
+    Parameters
+    ----------
+    prepared, config
+        What to learn from, and how.
+    n_max
+        Take no more cells than this; for timing.
+    """
+
+    def __init__(self, prepared: Prepared, config: TrainConfig, n_max: int | None = None) -> None:
+        self.config = config
+        self.device = choose(config.device)
+        rows, kept = split_training(prepared, config.seed)
+        rows, kept = rows[:n_max], kept[:n_max]
+        if len(rows) < 2:
+            raise ScdiffError("There is nothing to learn from.",
+                              f"The dataset '{prepared.name}' has {len(rows)} training cells.",
+                              "Prepare data with more cells, or with looser quality thresholds.")
+        self.rows, self.prepared = rows, prepared
+        self.cells, self.held_out = (Cells(prepared, r, self.device) for r in (rows, kept))
+        self.sizes = Sizes(n_genes=prepared.n_genes, n_pca=len(prepared.pca_components),
+                           counts=prepared.values == keys.COUNTS, positive=is_positive(prepared),
+                           n_values=self.cells.condition.n_values,
+                           n_continuous=self.cells.condition.conts.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.codec = build_codec(config.codec, self.sizes.n_genes, self.sizes.counts, self.sizes.positive,
+                                     self.sizes.n_pca)
+            self.network = build_backbone(config.diffusion, self.codec.n_dims, self.sizes.n_values,
+                                          self.sizes.n_continuous)
+        start_codec(self.codec, prepared, rows)
+        self.codec, self.network = self.codec.to(self.device), self.network.to(self.device)
+
+    def phase(self, name: str) -> Phase:
+        """Make a phase; the one before it must be done."""
+        seed = 3 * self.config.seed + NAMES.index(name)
+        if name == "codec":
+            return CodecPhase(self.codec, self.config.codec, self.cells, self.held_out, seed, self.device)
+        self.codec.requires_grad_(False).eval()
+        if name == "calibrate":
+            return CalibratePhase(self.codec, self.cells, self.held_out, seed)
+        return DiffusionPhase(self.codec, self.network, self.config.diffusion, self.cells, self.held_out, seed,
+                              self.device)
+
+
+def train(job: JobDir, prepared: Prepared, config: TrainConfig, *, resume: bool) -> Iterator[Event]:
+    """Train a run to its end, or until somebody asks it to stop; yields an `Event` every so often.
+
+    Writes `checkpoints/last` and `best` and the preview. Stopped and resumed, it gives the same weights
+    as unbroken (on the CPU, bit by bit).
+
+    Raises
+    ------
+    ScdiffError
+        The loss is not finite, the disk is full, the device is not there, or the checkpoint is damaged.
+    """
+    torch.set_num_threads(process.threads_for(config.threads))
+    training = Training(prepared, config)
+    return _Run(job, training, resume).events()
+
+
+class _Run:
+    """The loop over phases and steps, with its clock."""
+
+    def __init__(self, job: JobDir, training: Training, resume: bool) -> None:
+        self.job, self.training, self.config = job, training, training.config
+        self.offsets, self.total = self._plan()
+        self.saved: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        if resume:
+            self.saved = checkpoint.load(checkpoint.path_of(job, checkpoint.LAST))
+            if self.saved[1]["fingerprint"] != self.config.fingerprint:
+                raise ScdiffError("The run cannot be resumed.", "Its checkpoint was made from other data.",
+                                  "Start a new run on this dataset.")
+        else:
+            write_reference(job, training.prepared, self.config, training.sizes, training.rows)
+        self.losses: list[Tensor] = []
+        self.event_at = self.save_at = time.monotonic()
+        self.speed = 0.0
+
+    def _plan(self) -> tuple[dict[str, int], int]:
+        """Return at which step of the whole each phase begins, and the steps of the whole."""
+        offsets, total = {}, 0
+        codec = CodecPhase(self.training.codec, self.config.codec, self.training.cells, self.training.held_out,
+                           0, self.training.device).steps
+        for name, steps in zip(NAMES, (codec, 1, self.config.diffusion.steps), strict=True):
+            offsets[name] = total
+            total += steps
+        return offsets, total
+
+    def events(self) -> Iterator[Event]:
+        """Go through the phases that are left."""
+        first = NAMES.index(self.saved[1]["phase"]) if self.saved else 0
+        if self.saved:
+            self.training.codec.load_state_dict(checkpoint.under(self.saved[0], "codec"))
+        for name in NAMES[first:]:
+            phase = self.training.phase(name)
+            if self.saved:
+                phase.restore(*self.saved)
+                self.saved = None
+            else:
+                phase.begin()
+            stopped = yield from self._phase(phase)
+            if stopped:
+                return
+
+    def _phase(self, phase: Phase) -> Generator[Event, None, bool]:
+        """Take the steps of a phase; returns True (to `yield from`) if it was asked to stop."""
+        preview = None
+        if isinstance(phase, DiffusionPhase):
+            preview = Preview(self.job, self.training.prepared, self.training.cells, self.training.rows,
+                              self.config.preview_every_s)
+        every = (phase.check_every if isinstance(phase, DiffusionPhase)
+                 else max(1, math.ceil(phase.steps / CODEC_CHECKS)))
+        while not phase.finished:
+            if self.job.stop_requested():
+                self._save(phase)
+                yield self._event(phase, None, stopped=True)
+                return True
+            self.losses.append(phase.advance())
+            checked = phase.step % every == 0 or phase.step >= phase.steps
+            loss_test = None
+            if checked:
+                self._mean_loss(phase)
+                loss_test = self._finite(phase, phase.held_out())
+                if isinstance(phase, DiffusionPhase) and phase.check(loss_test):
+                    checkpoint.save(checkpoint.path_of(self.job, checkpoint.BEST), phase.result(),
+                                    self._meta(phase, {"phase": phase.name, "step": phase.step,
+                                                       "held_out": loss_test}))
+            now = time.monotonic()
+            if now - self.save_at > self.config.checkpoint_every_s:
+                self._save(phase)
+            if preview is not None and (preview.due() or phase.finished):
+                preview.write(self.offsets[phase.name] + phase.step, phase)  # type: ignore[arg-type]
+            if checked or phase.step == 1 or now - self.event_at >= EVENT_EVERY:
+                yield self._event(phase, loss_test)
+        self._save(phase)
+        return False
+
+    def _mean_loss(self, phase: Phase) -> float:
+        """Return the mean training loss since the last event; raises where it is not a number."""
+        if self.losses:
+            self.last_loss = self._finite(phase, float(torch.stack(self.losses).mean()))
+        return self.last_loss
+
+    def _finite(self, phase: Phase, loss: float) -> float:
+        if math.isfinite(loss):
+            return loss
+        rate = (self.config.codec if phase.name == "codec" else self.config.diffusion).lr
+        raise ScdiffError(
+            "The training came apart.",
+            f"The loss of the {phase.name} is not a finite number any more at step {phase.step} "
+            f"(learning rate {rate:g}); the checkpoint before it is kept.",
+            f"Lower the learning rate ({'codec' if phase.name == 'codec' else 'diffusion'}.lr), or look for "
+            "cells or genes with extreme values on the Data page, and start a new run.")
+
+    def _event(self, phase: Phase, loss_test: float | None, stopped: bool = False) -> Event:
+        loss = self._mean_loss(phase) if self.losses or hasattr(self, "last_loss") else 0.0
+        now = time.monotonic()
+        if self.losses and now > self.event_at:
+            size = {"codec": self.config.codec.minibatch, "diffusion": self.config.diffusion.minibatch}
+            rate = len(self.losses) * size.get(phase.name, len(self.training.cells)) / (now - self.event_at)
+            self.speed = rate if not self.speed or phase.step <= len(self.losses) else 0.7 * self.speed + 0.3 * rate
+        self.event_at, self.losses = now, []
+        done = self.offsets[phase.name] + phase.step
+        total = done if phase.name == NAMES[-1] and phase.finished else self.total
+        return Event(phase.name, done, total, loss, loss_test, round(self.speed, 1),
+                     memory_mb(self.training.device), str(self.training.device.type), stopped)
+
+    def _save(self, phase: Phase) -> None:
+        """Write the checkpoint `last`."""
+        if self.losses:
+            self._mean_loss(phase)
+        tensors, meta = phase.state()
+        checkpoint.save(checkpoint.path_of(self.job, checkpoint.LAST), tensors, self._meta(phase, meta))
+        self.save_at = time.monotonic()
+
+    def _meta(self, phase: Phase, meta: dict[str, Any]) -> dict[str, Any]:
+        return {**meta, "fingerprint": self.config.fingerprint, "sizes": self.training.sizes.to_dict()}

@@ -1,0 +1,107 @@
+"""The first phase: the codec learns to say cells with few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scdiff_core import keys
+from scdiff_core.config import CodecConfig
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.engine.batches import Cells, Minibatch
+from scdiff_core.engine.device import adam, autocast
+from scdiff_core.engine.phase import Phase
+from scdiff_core.nn.codec import VAE, Codec, Posterior, kl_to_standard_normal
+from scdiff_core.nn.pca import PCACodec
+
+DISPERSION_RATE = 10.0  # dispersions converge later than means, and get this much more learning rate
+KL_WARM_UP = 0.2  # share of the steps over which the weight of the KL term rises
+STRAY_FROM = 0.3  # share of the steps after which stray counts lose their say
+THIN_TO = 0.95  # the largest share of the counts that the encoder sees in training
+PCA_STEPS = 300  # enough for the few parameters of the PCA codec
+
+
+def build_codec(config: CodecConfig, n_genes: int, counts: bool, positive: bool, n_pca: int) -> Codec:
+    """Return an untrained codec; its sizes come from the configuration and the data alone."""
+    if config.kind == "pca":
+        return PCACodec(n_genes, min(config.n_latent, n_pca), counts, positive)
+    return VAE(n_genes, config.n_latent, config.hidden, counts, positive, config.dropout)
+
+
+def start_codec(codec: Codec, prepared: Prepared, rows: np.ndarray) -> None:
+    """Give a new codec what can be read off the training cells: library sizes, mean levels, components."""
+    matrix, total = prepared.counts[rows], prepared.total_counts[rows]
+    codec.fit_total(torch.from_numpy(np.asarray(total, np.float32)))
+    level = np.asarray(matrix.sum(0)).ravel() / (total.sum() if codec.counts else len(rows))
+    codec.start_at(torch.from_numpy(level.astype(np.float32)))
+    if isinstance(codec, PCACodec):
+        codec.set_components(torch.from_numpy(prepared.pca_mean), torch.from_numpy(prepared.pca_components))
+
+
+class CodecPhase(Phase):
+    """Trains a codec on the evidence lower bound, in nats a cell.
+
+    For counts, each cell is split in two thinned ones at each step: the encoder sees the first and the
+    decoder answers for the second (`Cells.split`).
+    """
+
+    def __init__(self, codec: Codec, config: CodecConfig, cells: Cells, held_out: Cells, seed: int,
+                 device: torch.device) -> None:
+        self.codec, self.config, self.cells, self.kept, self.device = codec, config, cells, held_out, device
+        dispersions = codec.dispersion_parameters()
+        own = {id(p) for p in dispersions}
+        groups = [{"params": [p for p in codec.parameters() if id(p) not in own], "lr": config.lr},
+                  {"params": dispersions, "lr": config.lr * DISPERSION_RATE, "weight_decay": 0.0}]
+        steps = config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
+        super().__init__("codec", steps, {"codec": codec},
+                         adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
+
+    def _loss(self, seen: Minibatch, told: Minibatch, scale: float, kl_weight: float, stray: float,
+              generator: torch.Generator) -> Tensor:
+        """Return the negative evidence lower bound of each cell, [B], with the likelihood scaled."""
+        codec = self.codec
+        with autocast(self.device):
+            posterior = codec.encode(seen.log1p, seen.total)
+            z = posterior.sample(generator)
+            if codec.counts and told is not seen:
+                z = torch.cat([z[:, :codec.n_latent], codec.depth(told.total)], 1)
+            likelihood = codec.decode(z)
+        loss = -scale * likelihood.log_likelihood(told.values, stray)
+        if isinstance(codec, VAE):
+            k = codec.n_latent
+            loss = loss + kl_weight * kl_to_standard_normal(Posterior(posterior.mean[:, :k], posterior.std[:, :k]))
+        return loss
+
+    def advance(self) -> Tensor:
+        """Take one step."""
+        self.codec.train()
+        config, generator = self.config, self.generator
+        rows = torch.randint(len(self.cells), (config.minibatch,), generator=generator).numpy()
+        kl_weight = config.kl_weight * min(1.0, (self.step + 1) / (KL_WARM_UP * self.steps))
+        stray = config.stray if self.step > STRAY_FROM * self.steps else 0.0
+        if config.thin and self.cells.counts_like and isinstance(self.codec, VAE):
+            share = config.thin + (THIN_TO - config.thin) * float(torch.rand((), generator=generator))
+            seen, told = self.cells.split(rows, share, generator)
+            loss = self._loss(seen, told, 1 / (1 - share), kl_weight, stray, generator).mean()
+        else:
+            seen = self.cells.take(rows)
+            loss = self._loss(seen, seen, 1.0, kl_weight, stray, generator).mean()
+        self.descend(loss)
+        self.step += 1
+        return loss.detach()
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """Return the negative evidence lower bound of the held-out cells, in nats a cell."""
+        self.codec.eval()
+        generator = torch.Generator().manual_seed(0)
+        sums = [self._loss(m, m, 1.0, self.config.kl_weight, self.config.stray, generator).sum()
+                for m in self.kept.chunks()]
+        return float(torch.stack(sums).sum()) / len(self.kept)
+
+
+def is_positive(prepared: Prepared) -> bool:
+    """Say whether no value is below zero."""
+    data = prepared.counts.data
+    return prepared.values == keys.COUNTS or not len(data) or bool(data.min() >= 0)

@@ -1,0 +1,128 @@
+"""The last phase: the denoiser learns the latents of the cells, and of no cell in particular."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scdiff_core.config import DiffusionConfig
+from scdiff_core.diffusion.denoiser import Preconditioned
+from scdiff_core.diffusion.loss import EMA, NoiseLevels, denoising_loss
+from scdiff_core.diffusion.schedule import Karras
+from scdiff_core.engine import checkpoint
+from scdiff_core.engine.batches import Cells
+from scdiff_core.engine.calibrate import encode
+from scdiff_core.engine.device import adam, autocast
+from scdiff_core.engine.phase import Phase
+from scdiff_core.nn.backbone import Backbone
+from scdiff_core.nn.codec import Codec
+
+CHECKS = 40  # looks at the held-out loss in a full phase
+REPEATS = 1024  # held-out cells are repeated, with other noise, to about this many
+WITHIN = 0.005  # losses this near to the best (1 is knowing nothing) count as equal, and the later wins
+LEVELS = NoiseLevels()
+SCHEDULE = Karras()
+
+
+def build_backbone(config: DiffusionConfig, n_dims: int, n_values: tuple[int, ...], n_continuous: int) -> Backbone:
+    """Return an untrained network."""
+    return Backbone(n_dims, config.width, config.depth, n_values, n_continuous, config.dropout)
+
+
+class DiffusionPhase(Phase):
+    """Trains the denoiser on fresh draws of the training cells' latents.
+
+    Parameters
+    ----------
+    codec
+        Calibrated; it is not trained any more.
+    network
+        What is trained; `average` is the moving average of its weights that is used afterwards.
+    """
+
+    def __init__(self, codec: Codec, network: Backbone, config: DiffusionConfig, cells: Cells, held_out: Cells,
+                 seed: int, device: torch.device) -> None:
+        self.codec, self.network, self.config, self.device = codec, network, config, device
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.ema = EMA(network, config.ema)
+        super().__init__("diffusion", config.steps, {"codec": codec, "network": network},
+                         adam([{"params": list(network.parameters()), "lr": config.lr}], device,
+                              config.weight_decay), seed)
+        self.condition = cells.condition
+        self.latents = encode(codec, cells)
+        self.denoiser = Preconditioned(network, SCHEDULE)
+        self.check_every = max(1, math.ceil(config.steps / CHECKS))
+        self.best, self.worse = math.inf, 0
+        draws = torch.Generator().manual_seed(0)
+        kept = encode(codec, held_out)
+        rows = torch.arange(len(held_out)).repeat(math.ceil(REPEATS / len(held_out)))
+        self.kept = (kept.sample(rows, draws), held_out.condition.rows(rows.to(device)),
+                     LEVELS.draw(len(rows), draws).to(device),
+                     torch.randn((len(rows), codec.n_dims), generator=draws).to(device))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the steps are done, or the held-out loss has not been near its best for too long."""
+        return self.step >= self.steps or 0 < self.config.patience <= self.worse
+
+    def advance(self) -> Tensor:
+        """Take one step."""
+        self.network.train()
+        n, generator = self.config.minibatch, self.generator
+        rows = torch.randint(len(self.latents.mean), (n,), generator=generator)
+        x0 = self.latents.sample(rows, generator)
+        condition = self.condition.rows(rows.to(self.device)).drop(self.config.drop_condition, generator)
+        sigma = LEVELS.draw(n, generator).to(self.device)
+        noise = torch.randn(x0.shape, generator=generator).to(self.device)
+        with autocast(self.device):
+            loss = denoising_loss(self.denoiser, x0, condition, sigma, noise).mean()
+        self.descend(loss)
+        self.ema.update(self.network)
+        self.step += 1
+        return loss.detach()
+
+    def averaged(self) -> Backbone:
+        """Return the network with the average weights of now."""
+        self.average.load_state_dict(self.ema.weights)
+        return self.average
+
+    @torch.no_grad()
+    def held_out(self) -> float:
+        """Return the denoising loss of the held-out cells under the average weights; 1 is knowing nothing."""
+        x0, condition, sigma, noise = self.kept
+        denoiser = Preconditioned(self.averaged(), SCHEDULE)
+        parts = [denoising_loss(denoiser, x0[i:i + 1024], condition.rows(slice(i, i + 1024)),
+                                sigma[i:i + 1024], noise[i:i + 1024]).sum() for i in range(0, len(x0), 1024)]
+        return float(torch.stack(parts).sum()) / len(x0)
+
+    def check(self, loss: float) -> bool:
+        """Take note of a held-out loss and say whether the model of now is the best so far."""
+        good = loss <= self.best + WITHIN
+        self.best = min(self.best, loss)
+        self.worse = 0 if good else self.worse + 1
+        return good
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return everything that the next step depends on."""
+        tensors, meta = super().state()
+        tensors |= checkpoint.named(self.ema.weights, "average")
+        best = self.best if math.isfinite(self.best) else None
+        return tensors, {**meta, "ema_step": self.ema.step, "best": best, "worse": self.worse}
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Put back what `state` returned."""
+        super().restore(tensors, meta)
+        for key, value in checkpoint.under(tensors, "average").items():
+            self.ema.weights[key].copy_(value)
+        self.ema.step = int(meta["ema_step"])
+        self.best = math.inf if meta["best"] is None else float(meta["best"])
+        self.worse = int(meta["worse"])
+
+    def result(self) -> dict[str, Tensor]:
+        """Return what generating needs: the codec, and the average weights."""
+        return (checkpoint.named(self.codec.state_dict(), "codec")
+                | checkpoint.named(self.ema.weights, "average"))
