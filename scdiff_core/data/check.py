@@ -149,11 +149,21 @@ def _matrix(adata: ad.AnnData) -> tuple[ad.AnnData, values.Chosen, list[Finding]
     """Choose the matrix; raises where there is none to use."""
     found: list[Finding] = []
     chosen = values.choose(adata)
-    x_bad = adata.X is not None and values.look(values.to_csr(adata.X)).bad
-    if x_bad and (chosen is None or chosen.values == keys.CONTINUOUS):
-        adata, finding = _without_bad(adata)
-        found.append(finding)
-        chosen = values.choose(adata)
+    if (chosen is None or chosen.values == keys.CONTINUOUS) and adata.X is not None \
+            and values.look(values.to_csr(adata.X)).bad:
+        logged = chosen is not None and chosen.kind == values.LOGGED
+        try:
+            kept, finding = _without_bad(adata)
+            own = values.choose(kept)
+        except ScdiffError:
+            if not logged:
+                raise
+            own = None
+        if own is not None and (own.values == keys.COUNTS or not logged):
+            adata, chosen = kept, own
+            found.append(finding)
+        elif chosen is not None:
+            found.append(Finding("note", "X was not used", "It holds values that are no numbers."))
     if chosen is None:
         raise ScdiffError("There is nothing to work with.", "Every value of the matrix is zero, or there is no matrix.",
                           "Choose the file that holds the expression values.")
@@ -163,6 +173,8 @@ def _matrix(adata: ad.AnnData) -> tuple[ad.AnnData, values.Chosen, list[Finding]
 def _recovered_words(back: Recovered, n_genes: int) -> str:
     words = (f"Verified in every cell and every gene: undoing {back.transform} leaves one whole number for each of "
              f"the {back.counts.nnz:,} values.")
+    if back.source == "unscaled":
+        return words + " The cells had not been scaled to a common total."
     if back.totals is None or back.target is None:
         return words + " How many counts the cells had in other genes cannot be told."
     target = f"{back.target:,.0f}"
@@ -301,9 +313,13 @@ def _cells(obs: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
 def _empty(X: sp.csr_matrix, counts: bool) -> list[Finding]:
     """Tell of cells and genes without a single value; preparing leaves them out."""
     found = []
-    stored = X.data != 0
-    cells = X.shape[0] - len(np.unique(np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))[stored]))
-    genes = X.shape[1] - len(np.unique(X.indices[stored]))
+    if not X.data.all():
+        X = X.copy()
+        X.eliminate_zeros()
+    cells = int((np.diff(X.indptr) == 0).sum())
+    seen = np.zeros(X.shape[1], bool)
+    seen[X.indices] = True
+    genes = int((~seen).sum())
     word = "count" if counts else "value"
     if cells:
         found.append(Finding("warning", f"{_many(cells, 'empty cell')}", f"Without a single {word}; preparing leaves "
@@ -347,7 +363,8 @@ def check(adata: ad.AnnData) -> Checked:
                              "learn from them.", "Bring a few hundred cells or more."))
     if out.n_vars < FEW_GENES:
         found.append(Finding("warning", f"Only {out.n_vars} genes",
-                             "Types of cells can hardly be told apart by so few.", "Bring the whole expression matrix if you can."))
+                             "Types of cells can hardly be told apart by so few.",
+                             "Bring the whole expression matrix if you can."))
     return Checked(out, chosen.values, chosen.kind, tuple(found))
 
 

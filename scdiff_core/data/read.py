@@ -278,7 +278,7 @@ def read(source: str, read: ReadConfig = ReadConfig(), *,  # noqa: B008 - frozen
         raise
     except MemoryError as error:
         raise stores.too_large(path, 4.0 * path.stat().st_size) from error
-    except DAMAGE as error:
+    except Exception as error:  # a stranger's file can break a reader in any way
         raise stores.damaged(path, error) from error
 
 
@@ -337,5 +337,5 @@ def sniff(path: Path) -> Sniffed:
         return Sniffed(ARCHIVE, content=next((n for n in inside if "matrix.mtx" in n), inside[0] if inside else ""))
     except ScdiffError:
         raise
-    except DAMAGE as error:
+    except Exception as error:  # as in `read`
         raise stores.damaged(path, error) from error

@@ -41,7 +41,7 @@ class Recovered:
     target
         The total every cell was scaled to, None where `totals` is None.
     source
-        Where the totals come from: 'sum', the name of the obs column, 'scale' (exact), 'rounded' (exact to
+        Where the totals come from: 'unscaled' (cells kept their depth), 'sum', the name of the obs column, 'scale' (exact), 'rounded' (exact to
         about one count) or 'assumed'.
     """
 
@@ -260,12 +260,15 @@ def _by_scale(found: Recovered, ok: np.ndarray, sums: np.ndarray) -> tuple[float
 def with_totals(found: Recovered, columns: Mapping[str, np.ndarray]) -> Recovered:
     """Add the cells' totals over all genes of the source, as far as they can be known.
 
-    In this order: the recovered counts add up to the same total in every cell (all genes are there); a column
+    In this order: nothing but a logarithm was taken; the recovered counts add up to the same total in every cell (all genes are there); a column
     of the cells explains every scale; one target makes every total an integer; 10,000, which nearly everybody
     takes, where rounding hides the integers.
     """
     ok = np.isfinite(found.scale)
     sums = np.asarray(found.counts.sum(1)).ravel().astype(np.float64)
+    one = _common(found.low[ok], found.high[ok])
+    if one is not None and abs(one - 1) < 1e-4:  # a logarithm of plain counts: every target would fit
+        return replace(found, totals=sums, source="unscaled")
     target = _common(found.low[ok] * sums[ok], found.high[ok] * sums[ok])
     if target is not None:
         return replace(found, totals=sums, target=_tidy(target), source="sum")

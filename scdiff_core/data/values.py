@@ -22,7 +22,7 @@ COUNT_LAYERS = {"counts", "count", "rawcounts", "rawcount", "countsraw", "countr
 VELOCITY = {"spliced", "unspliced", "ambiguous", "matrix", "mature", "nascent", "ms", "mu", "velocity",
             "variancevelocity"}
 MOST_LOG = 30.0  # no logarithm of a count is larger
-BLOCK = 8_000_000
+BLOCK = 500_000  # values looked at together: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -205,10 +205,10 @@ def _continuous(usable: list[tuple[str, sp.csr_matrix, pd.DataFrame]], seen: dic
     if kind == UNCLEAR and not seen[name].n_negative and seen[name].largest > MOST_LOG:
         X = _log1p(X)
         notes.append(("warning", "log1p was taken",
-                      f"The values go up to {seen[name].largest:,.0f} and are no whole numbers, as after a correction or "
-                      "normalisation (TPM, CPM); each cell was scaled to 10,000 and log1p was taken."))
+                      f"The values go up to {seen[name].largest:,.0f} and are no whole numbers, as after a "
+                      "correction or normalisation (TPM, CPM); each cell was scaled to 10,000 and log1p was taken."))
     velocity = " and ".join(f"'{n}'" for n, v in seen.items() if fold(n) in VELOCITY and v.counts)
     if velocity:
-        notes.append(("note", "A layer holds counts", f"Counts are in the layer {velocity}, which holds a part of them; "
-                      "choose it as the layer if that is what you want."))
+        notes.append(("note", "A layer holds counts", f"Counts are in the layer {velocity}, which holds a part of "
+                      "them; choose it as the layer if that is what you want."))
     return Chosen(X, var, keys.CONTINUOUS, kind, name, notes=tuple(notes))

@@ -145,6 +145,16 @@ def test_missing_values_in_x_do_not_matter_where_raw_has_counts() -> None:
     assert result.kind == "raw counts" and result.adata.shape == (60, 120) and told(result, "X was not used")
 
 
+def test_logged_values_of_raw_are_used_where_x_is_full_of_holes() -> None:
+    dense = np.log1p(np.random.default_rng(1).gamma(1, 2, (60, 120))).astype(np.float32)
+    holes = np.where(np.random.default_rng(2).random(dense.shape) < 0.3, np.nan, dense)
+    source = cells(holes)
+    source.raw = cells(dense)
+    result = check(source)
+    assert result.kind == "log-normalised" and told(result, "X was not used")
+    np.testing.assert_array_equal(result.adata.X.toarray(), dense)
+
+
 def test_negative_values_are_no_counts() -> None:
     counts = cells().X.toarray()
     counts[0, 0] = -1

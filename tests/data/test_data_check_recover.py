@@ -106,6 +106,16 @@ def test_size_factors_of_any_kind_give_counts_without_totals() -> None:
     np.testing.assert_array_equal(found.counts.toarray(), counts.toarray())
 
 
+def test_a_logarithm_of_plain_counts_keeps_the_depth() -> None:
+    counts = made()
+    X = counts.copy()
+    X.data = np.log1p(X.data)
+    found = recover_counts(X)
+    assert found is not None and found.source == "unscaled"
+    np.testing.assert_array_equal(found.counts.toarray(), counts.toarray())
+    np.testing.assert_array_equal(found.totals, total(counts))
+
+
 def test_the_scale_reproduces_the_values() -> None:
     X = normalise(made())
     found = recover_counts(X)

@@ -38,7 +38,8 @@ TYPES = mixed("CD4 T", "B", "NK", "CD14+ Mono")
 
 
 @pytest.mark.parametrize("name", ["cell_type", "celltype", "CellType", "cell type", "cell.type", "Cell_Types",
-                                  "annotation", "bulk_labels", "louvain", "leiden", "clusters", "seurat_clusters", "majority_voting",
+                                  "annotation", "bulk_labels", "louvain", "leiden", "clusters",
+                                  "seurat_clusters", "majority_voting",
                                   "author_cell_type", "leiden_res_0.5", "predicted.celltype.l2", "my_column"])
 def test_cell_type_by_name_or_content(name: str) -> None:
     assert roles(**{name.replace(".", "__"): TYPES}) == {"cell_type": name}
