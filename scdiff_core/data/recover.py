@@ -41,8 +41,8 @@ class Recovered:
     target
         The total every cell was scaled to, None where `totals` is None.
     source
-        Where the totals come from: 'unscaled' (cells kept their depth), 'sum', the name of the obs column, 'scale' (exact), 'rounded' (exact to
-        about one count) or 'assumed'.
+        Where the totals come from: 'unscaled' (cells kept their depth), 'sum', the name of the obs column,
+        'scale' (exact), 'rounded' (exact to about one count) or 'assumed'.
     """
 
     counts: sp.csr_matrix
@@ -235,7 +235,9 @@ def _by_scale(found: Recovered, ok: np.ndarray, sums: np.ndarray) -> tuple[float
         told = -np.log(np.clip(width[order] * target, 1e-6, 1.0)).sum()
         return bool(told > 30 and np.mean(whole(target, order)) > 0.9)
 
-    candidates = [t for t in TARGETS if t >= needed and sure(t)][:1]
+    candidates = [t for t in TARGETS if sure(t)][:1]
+    if candidates and candidates[0] < needed:
+        return None  # the cells were scaled by a part of their counts (without the highest genes)
     if not candidates:  # scanpy's default target is the median of the totals: some whole or half number
         halves = np.arange(int(np.ceil(2 * needed)), 400_000) / 2
         for i in order[:: max(1, len(order) // 20)]:
@@ -260,7 +262,8 @@ def _by_scale(found: Recovered, ok: np.ndarray, sums: np.ndarray) -> tuple[float
 def with_totals(found: Recovered, columns: Mapping[str, np.ndarray]) -> Recovered:
     """Add the cells' totals over all genes of the source, as far as they can be known.
 
-    In this order: nothing but a logarithm was taken; the recovered counts add up to the same total in every cell (all genes are there); a column
+    In this order: nothing but a logarithm was taken; the recovered counts add up to the same total in every
+    cell (all genes are there); a column
     of the cells explains every scale; one target makes every total an integer; 10,000, which nearly everybody
     takes, where rounding hides the integers.
     """

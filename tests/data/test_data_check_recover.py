@@ -116,6 +116,16 @@ def test_a_logarithm_of_plain_counts_keeps_the_depth() -> None:
     np.testing.assert_array_equal(found.totals, total(counts))
 
 
+def test_scaling_without_the_highest_genes_gives_no_false_totals() -> None:
+    counts = made(mean=2.0)
+    dense = counts.toarray()
+    dense[:, 0] = np.random.default_rng(4).integers(300, 900, 200)
+    part = dense[:, 1:].sum(1, keepdims=True)
+    found = recover_counts(sp.csr_matrix(np.log1p(dense / part * 1e4).astype(np.float32)))
+    assert found is not None and found.totals is None
+    np.testing.assert_array_equal(found.counts.toarray(), dense)
+
+
 def test_the_scale_reproduces_the_values() -> None:
     X = normalise(made())
     found = recover_counts(X)

@@ -138,6 +138,15 @@ def test_text_among_the_values_is_named(tmp_path: Path) -> None:
     assert "'type'" in caught.value.why and "Remove the column 'type'" in caught.value.fix
 
 
+def test_a_second_column_of_names_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("gene_id\tsymbol\t" + "\t".join(CELLS) + "\n"
+                    + "\n".join(f"ENSG{i:011d}\t{g}\t1\t0\t2\t3" for i, g in enumerate(GENES)))
+    with pytest.raises(ScdiffError, match="Column 'symbol'") as caught:
+        read(str(path))
+    assert "Remove the column 'symbol'" in caught.value.fix
+
+
 def test_missing_values_are_read_as_such(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("cell,TP53,ACTB,CD3E\n" + "\n".join(f"{c},1,,NA" for c in CELLS))
