@@ -134,8 +134,8 @@ def usable_batches(labels: np.ndarray) -> np.ndarray | None:
 
 
 def choose(learn: Any, names: np.ndarray, obs: pd.DataFrame, roles: Roles, vocab: Vocab, values: str,
-           config: PrepareConfig, min_cells: int, log: Log) -> np.ndarray:
-    """Choose the genes of a dataset by its training cells; bool [G].
+           config: PrepareConfig, min_cells: int, log: Log) -> tuple[np.ndarray, str]:
+    """Choose the genes of a dataset by its training cells; bool [G], and one sentence of how.
 
     Genes in fewer than `min_cells` training cells are no candidates. To the most variable ones (or to all)
     come every perturbed gene and those that the user named.
@@ -171,10 +171,9 @@ def choose(learn: Any, names: np.ndarray, obs: pd.DataFrame, roles: Roles, vocab
     words += f", with {len(extra)} that are perturbed or named" if extra else ""
     words += (f"; {int((~present).sum()):,} are in fewer than {max(1, min_cells)} training cells."
               if not present.all() else ".")
-    log.step("genes", words, (len(obs), len(names)), (len(obs), int(chosen.sum())))
     if chosen.sum() < MIN_GENES:
         raise ScdiffError(f"There are too few genes: {int(chosen.sum())} are left.",
                           f"At least {MIN_GENES} genes with values in {max(1, min_cells)} training cells are "
                           "needed.", "Check that the file holds a whole expression matrix, or lower the "
                           "number of cells that a gene must be in.")
-    return chosen
+    return chosen, words

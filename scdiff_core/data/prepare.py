@@ -74,12 +74,15 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
                                   config.test_fraction, config.seed)
     train = (obs[keys.SPLIT] == keys.TRAIN).to_numpy()
     cells.enough(int(train.sum()), "training cells")
+    log.step("split", f"{int(train.sum()):,} cells to learn from, {int((~train).sum()):,} to test.", adata.shape,
+             adata.shape)
     vocab = Vocab.from_obs(obs, roles)
 
     progress("Choosing genes", 0.25)
     every = sp.csr_matrix(adata.X, dtype=np.float32)
-    chosen = genes.choose(every[train], adata.var_names.to_numpy(str), obs[train], roles, vocab, values,
-                          config, used.min_cells_per_gene, log)
+    chosen, words = genes.choose(every[train], adata.var_names.to_numpy(str), obs[train], roles, vocab, values,
+                                 config, used.min_cells_per_gene, log)
+    log.step("genes", words, adata.shape, (adata.n_obs, int(chosen.sum())))
     counts, var = every[:, chosen], adata.var[chosen]
     names = var.index.to_numpy(str)
     progress("Normalising, PCA", 0.4)

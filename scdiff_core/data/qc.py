@@ -78,7 +78,7 @@ def propose(table: pd.DataFrame, values: str = keys.COUNTS) -> QC:
     """
     bounds: dict[str, float | int | None] = {}
     low, high = _interval(table[keys.N_GENES].to_numpy(np.float64))
-    bounds["min_genes"] = None if low is None else int(np.floor(low))
+    bounds["min_genes"] = None if low is None or low < 1 else int(np.floor(low))
     if values == keys.COUNTS:
         bounds["max_genes"] = None if high is None else int(np.ceil(high))
         low, high = _interval(table[keys.TOTAL_COUNTS].to_numpy(np.float64))
