@@ -58,7 +58,10 @@ def main() -> None:
         shutil.rmtree(ASSETS, ignore_errors=True)
         copy(workspace / "datasets" / NAME, ASSETS / "dataset", DATASET_FILES)
         copy(run, ASSETS / "run", RUN_FILES)
-        shutil.copytree(run / "checkpoints" / "best", ASSETS / "run" / "checkpoints" / "best")
+        checkpoints = ASSETS / "run" / "checkpoints"
+        checkpoints.mkdir()
+        for name in ("best.safetensors", "reference.safetensors"):  # `last` is for resuming
+            shutil.copy(run / "checkpoints" / name, checkpoints / name)
         (ASSETS / "run" / "notes.json").write_text(json.dumps({"title": "Demo: blood cells"}) + "\n")
     size = sum(p.stat().st_size for p in (ASSETS / "run" / "checkpoints").rglob("*") if p.is_file())
     print(

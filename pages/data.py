@@ -42,7 +42,7 @@ def prepare_form(job: JobDir) -> None:
         )
         if unknown:
             st.caption("Correct or remove the unknown genes first.")
-    with right:
+    with right, st.container(key="beside"):
         checks, seen, table = st.tabs(["What was found", "Quality", "Columns"], key=f"found-{job.id}")
         with checks:
             findings.show_findings(found)

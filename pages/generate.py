@@ -112,11 +112,7 @@ def show_set(run: JobDir, prepared: Prepared, made: GeneratedSet, wanted: Genera
 DISTANCE = "distance to real"
 
 with frame.page("Generate", "Ask the model for new cells and hold them against real ones it has never seen."):
-    runs = [
-        r
-        for r in context.workspace().list("train")
-        if (r.checkpoints / "best").exists() or jobs.watch(r).state == "finished"
-    ]
+    runs = [r for r in context.workspace().list("train") if (r.checkpoints / "best.safetensors").exists()]
     if not runs:
         context.needs("No trained model yet.", "pages/train.py", "Go to Train")
     left, right = st.columns([1, 3], gap="large")

@@ -96,7 +96,9 @@ def _show_prepared(job: JobDir) -> None:
 def _what_was_done(report: dict[str, Any]) -> None:
     steps = report.get("steps") or []
     if steps:
-        st.dataframe(pd.DataFrame(steps), hide_index=True, alt="Steps of the preparation with what each kept")
+        table = pd.DataFrame(steps).rename(columns=lambda name: str(name).replace("_", " "))
+        st.dataframe(table, hide_index=True, alt="Steps of the preparation with what each kept",
+                     column_config={"words": st.column_config.TextColumn("what was done", width="large")})
     for line in report.get("summary") or []:
         st.markdown(f"- {line}")
     with st.expander("All of it, as saved", icon=":material/data_object:"):

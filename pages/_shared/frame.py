@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import Page
 
 from pages._shared import context
 from pages._shared.trouble import guard
@@ -15,13 +16,26 @@ from pages._shared.worker import prewarm
 STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 
 
+def navigation() -> Page:
+    """Draw the bar of pages, in the order of the work, and return the page that is asked for."""
+    return st.navigation(
+        [
+            st.Page("pages/home.py", title="Home", icon=":material/home:", url_path="home", default=True),
+            st.Page("pages/data.py", title="Data", icon=":material/dataset:", url_path="data"),
+            st.Page("pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
+            st.Page("pages/generate.py", title="Generate", icon=":material/auto_awesome:", url_path="generate"),
+            st.Page("pages/runs.py", title="Runs", icon=":material/table_rows:", url_path="runs"),
+        ],
+        position="top",
+    )
+
+
 def settings(title: str = "") -> None:
     """Set the window's title, icon and width."""
     st.set_page_config(
         page_title=f"{title} · scDiff Studio" if title else "scDiff Studio",
         layout="wide",
         page_icon=str(STYLE.with_name("icon.svg")),
-        initial_sidebar_state="collapsed",
     )
 
 
@@ -38,9 +52,10 @@ def begin_app() -> None:
 def page(title: str = "", purpose: str = "") -> Iterator[None]:
     """Draw the frame of a page and whatever is drawn within it; `purpose` is the one line of what it is for."""
     if "in_app" not in st.session_state:
-        # A server's very first request may reach a page without app.py (Streamlit's older way with a folder
-        # `pages`); from the second run on app.py is asked, so this happens once.
-        st.session_state["in_app"] = True
+        # Where the very first request of a server names a page, Streamlit runs that page without app.py (its older
+        # way with a folder `pages`) until `st.navigation` has been called once.
+        begin_app()
+        navigation()
         st.rerun()
     settings(title)
     st.html(STYLE)
