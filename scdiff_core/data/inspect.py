@@ -8,7 +8,7 @@ from pathlib import Path
 from scdiff_core.config import InspectConfig
 from scdiff_core.data import gene_ids, plain_obs, qc
 from scdiff_core.data.check import check
-from scdiff_core.data.prepare import recovered_totals
+from scdiff_core.data.prepare import known_totals
 from scdiff_core.data.read import read, sniff
 from scdiff_core.data.roles import detect_roles
 from scdiff_core.workspace import JobDir, atomic_write, write_json, write_text
@@ -45,7 +45,7 @@ def inspect(config: InspectConfig, job: JobDir, progress: Callable[[str, float],
     adata = checked.adata
     progress("Looking at columns and cells", 0.7)
     roles, columns = detect_roles(adata)
-    table = qc.metrics(adata, recovered_totals(checked))
+    table = qc.metrics(adata, known_totals(checked, config.source))
     cells = plain_obs.plain(plain_obs.safe_names(adata.obs, table)[0]).join(table)
     progress("Saving", 0.95)
     atomic_write(job.path / CELLS, cells.to_parquet)

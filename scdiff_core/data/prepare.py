@@ -17,7 +17,16 @@ from scdiff_core.config import FORMAT, HoldOut, PrepareConfig, Roles
 from scdiff_core.data import cells, embed, genes, plain_obs, qc, split
 from scdiff_core.data.check import Checked, check
 from scdiff_core.data.log import Log
-from scdiff_core.data.prepared import FILE, MARKER_COLUMNS, MARKERS, Prepared, fingerprint, project, to_log1p
+from scdiff_core.data.prepared import (
+    FILE,
+    MARKER_COLUMNS,
+    MARKERS,
+    Prepared,
+    fingerprint,
+    is_ours,
+    project,
+    to_log1p,
+)
 from scdiff_core.data.read import read
 from scdiff_core.data.roles import detect_roles, validate_roles
 from scdiff_core.data.vocab import CATEGORICAL, Vocab, as_labels
@@ -53,13 +62,14 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
     source = read(config.source, config.read, progress=lambda words: progress(words, 0.05))
     progress("Checking the data", 0.08)
     checked = check(source)
+    del source
     adata, values = checked.adata, checked.values
     log.findings += checked.findings
     log.step("read", f"{adata.n_obs:,} cells and {adata.n_vars:,} genes read ({checked.kind}).", adata.shape,
              adata.shape)
 
     progress("Choosing cells", 0.12)
-    table = qc.metrics(adata, recovered_totals(checked))
+    table = qc.metrics(adata, known_totals(checked, config.source))
     adata.obs, roles, hold_out = _names(adata, table, config, log)
     used = config.qc or qc.propose(table, values)
     keep = cells.choose(adata, table, values, used, roles.batch, config.seed, log)
@@ -118,10 +128,15 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
     return Prepared.open(job)
 
 
-def recovered_totals(checked: Checked) -> np.ndarray | None:
-    """Return the cells' totals over all genes [N] where `check` won them back from the scale, else None."""
+def known_totals(checked: Checked, source: str) -> np.ndarray | None:
+    """Return the cells' totals over all genes [N] where they are known to be over more genes than X has.
+
+    That is where `check` won them back from the scale, and in files that scDiff Studio wrote, which hold the
+    kept genes only. None elsewhere: a column of that name could be anything.
+    """
     obs = checked.adata.obs
-    if "recovered" not in checked.kind or keys.TOTAL_COUNTS not in obs:
+    sure = "recovered" in checked.kind or (checked.values == keys.COUNTS and is_ours(source))
+    if not sure or keys.TOTAL_COUNTS not in obs:
         return None
     total = pd.to_numeric(obs[keys.TOTAL_COUNTS], errors="coerce").to_numpy(np.float64)
     sums = np.asarray(checked.adata.X.sum(axis=1)).ravel()

@@ -176,6 +176,18 @@ class Prepared:
                            na_values={c: [""] for c in MARKER_COLUMNS[2:]})
 
 
+def is_ours(source: str) -> bool:
+    """Say whether a source is an .h5ad that scDiff Studio wrote: a prepared dataset, or generated cells."""
+    if source.startswith("demo:") or not Path(source).is_file():
+        return False
+    import h5py
+
+    if not h5py.is_hdf5(source):
+        return False
+    with h5py.File(source, "r") as file:
+        return f"uns/{keys.SCDIFF}" in file
+
+
 def _check_format(meta: dict[str, Any], name: str) -> None:
     if int(meta.get("format", FORMAT)) > FORMAT:
         raise ScdiffError(f"The dataset '{name}' cannot be opened.",

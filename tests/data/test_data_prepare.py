@@ -104,6 +104,16 @@ def test_recovered_counts_keep_their_totals_over_all_genes(tmp_path):
     np.testing.assert_allclose(prepared.log1p().toarray(), log[:, :100][:, genes].toarray(), atol=2e-3)
 
 
+def test_a_prepared_file_can_be_prepared_again_with_its_totals(made, tmp_path):
+    _, first, _ = made
+    config = PrepareConfig(source=str(first.path / "prepared.h5ad"), name="again", qc=QC(), genes="all")
+    job = Workspace(tmp_path).create(config, "again")
+    again = prepare(config, job, quiet)
+    np.testing.assert_array_equal(again.total_counts, first.total_counts)
+    assert "source_total_counts" not in again.obs and "source_split" in again.obs
+    assert again.vocab.find("cell_type") == first.vocab.find("cell_type")
+
+
 def test_values_without_counts_are_kept_as_they_are(tmp_path):
     adata = tiny_counts_adata(120, 80)
     adata.X = sp.csr_matrix(np.log1p(adata.X.toarray()) * np.random.default_rng(0).uniform(0.8, 1.2, adata.shape))
