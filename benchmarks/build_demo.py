@@ -51,7 +51,7 @@ def main() -> None:
             "--preset",
             "standard",
             "--name",
-            "Demo: blood cells",
+            NAME,
             *(w for s in SETTINGS for w in ("--set", s)),
         )
         run = workspace / "runs" / str(made["run"])

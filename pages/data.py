@@ -9,7 +9,7 @@ from pages._shared import context, frame
 from pages._shared.job_panel import follow
 from pages._shared.trouble import error_box
 from scdiff_core import jobs
-from scdiff_core.config import PrepareConfig
+from scdiff_core.config import PrepareConfig, validate
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, check_name, read_json
 
@@ -60,17 +60,21 @@ def prepare_form(job: JobDir) -> None:
                 )
             dataset = jobs.create(
                 context.workspace(),
-                PrepareConfig(
-                    source=config.source,
-                    name=check_name(name),
-                    read=config.read,
-                    roles=roles,
-                    qc=chosen,
-                    genes=genes,
-                    keep_genes=keep,
-                    hold_out=held,
-                    test_fraction=share,
-                    seed=seed,
+                validate(
+                    PrepareConfig,
+                    {
+                        "source": config.source,
+                        "name": check_name(name),
+                        "read": config.read,
+                        "roles": roles,
+                        "qc": chosen,
+                        "genes": genes,
+                        "keep_genes": keep,
+                        "hold_out": held,
+                        "test_fraction": share,
+                        "seed": seed,
+                    },
+                    "The settings",
                 ),
                 name,
             )

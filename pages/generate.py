@@ -11,7 +11,7 @@ from pages._shared.cell_canvas import Layer
 from pages._shared.cells_view import Colour, codes_like, colour_of, columns_to_colour, map_of_cells
 from pages._shared.trouble import escape, guard
 from pages._shared.words import plural
-from scdiff_core import jobs, keys
+from scdiff_core import keys
 from scdiff_core.config import GenerateConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.outputs import GeneratedSet, list_sets
@@ -106,7 +106,7 @@ def show_set(run: JobDir, prepared: Prepared, made: GeneratedSet, wanted: Genera
     with report, guard():
         card.show_card(made)
     with files, guard():
-        downloads.show_downloads(made, escape(prepared.name).replace("\\", ""))
+        downloads.show_downloads(made, prepared)
 
 
 DISTANCE = "distance to real"

@@ -53,10 +53,27 @@ def show_run(run: JobDir) -> None:
             live.show_log(run)
 
 
+def follow(run: JobDir) -> None:
+    """Draw one run, live while it is at work."""
+    state = jobs.watch(run)
+    buttons(run, state.state)
+    if not state.active:
+        show_run(run)
+        return
+
+    @st.fragment(run_every=1.5, key="live")
+    def beat() -> None:
+        """Renew the run's part of the page; the whole page once its state is another."""
+        if jobs.watch(run).state != state.state:
+            st.rerun(scope="app")
+        show_run(run)
+
+    beat()
+
+
 with frame.page(
     "Train",
-    "The model learns from your cells. You can leave this page, close the browser or restart the "
-    "app: the training goes on.",
+    "The model learns from your cells. You may leave: the training goes on.",
 ):
     space = context.workspace()
     datasets, runs = space.datasets(), space.list("train")
@@ -87,17 +104,4 @@ with frame.page(
                 context.choose(run=picked, output=None)
                 st.rerun()
             context.choose(run=run.id)
-            state = jobs.watch(run).state
-            buttons(run, state)
-            if jobs.watch(run).active:
-
-                @st.fragment(run_every=1.5, key="live")
-                def beat() -> None:
-                    """Renew the run's part of the page; the whole page once it has ended."""
-                    if jobs.watch(run).state != state:
-                        st.rerun(scope="app")
-                    show_run(run)
-
-                beat()
-            else:
-                show_run(run)
+            follow(run)

@@ -11,7 +11,7 @@ from pages._shared import context, worker
 from pages._shared.trouble import error_box
 from pages._shared.words import duration
 from scdiff_core import keys
-from scdiff_core.config import GenerateConfig
+from scdiff_core.config import GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.workspace import JobDir
@@ -109,15 +109,19 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
             persist_state="session",
             help="The same seed gives the same cells.",
         )
-    return GenerateConfig(
-        run=run.id,
-        n_cells=int(n_cells),
-        where={k: v for k, v in where.items() if v != keys.AS_IN_DATA},
-        guidance_scale=float(scale),
-        sampler=sampler,
-        steps=int(steps),
-        eta=float(eta),
-        seed=int(seed),
+    return validate(
+        GenerateConfig,
+        {
+            "run": run.id,
+            "n_cells": int(n_cells),
+            "where": {k: v for k, v in where.items() if v != keys.AS_IN_DATA},
+            "guidance_scale": float(scale),
+            "sampler": sampler,
+            "steps": int(steps),
+            "eta": float(eta),
+            "seed": int(seed),
+        },
+        "The settings",
     )
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
+from pages._generate import genes
 from pages._shared import worker
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.data.vocab import as_labels
 from scdiff_core.engine.outputs import CELLS, TABLE, GeneratedSet
 from scdiff_core.errors import ScdiffError
+from scdiff_core.figures import export, plots
 
 
 def table_of(made: GeneratedSet) -> bytes:
@@ -22,9 +28,37 @@ def table_of(made: GeneratedSet) -> bytes:
     return (made.path / TABLE).read_bytes()
 
 
-def show_downloads(made: GeneratedSet, name: str) -> None:
-    """Draw the downloads of a generated set; `name` begins every file's name."""
-    stem = f"{name}-synthetic-{made.id}"
+def umap_file(made: GeneratedSet, prepared: Prepared, fmt: str) -> bytes:
+    """Return the map of real and generated cells as a file."""
+    view = made.view()
+    assert view is not None, "asked only where there is a map"
+    column = prepared.roles.cell_type or next(iter(prepared.roles.columns().values()), None)
+    labels = None
+    if column is not None:
+        labels = np.concatenate([prepared.labels(column), as_labels(genes.cells_of(made).obs[column])])
+    xy = np.concatenate([prepared.X_umap, view["xy"]])
+    return export.export_umap(xy, labels, generated=np.arange(len(xy)) >= prepared.n_cells, fmt=fmt)
+
+
+def bundle(made: GeneratedSet, prepared: Prepared) -> bytes:
+    """Return a zip of the map and of every marker figure, as SVG, PDF and PNG, with the tables behind them."""
+    column = next((c.column for c in prepared.vocab.categorical), None)
+    data = genes.compared(made, prepared, column)
+    names = genes.first_genes(prepared, data.groups)
+    index = genes.positions(prepared, names)
+    figures = {k.lower().replace(" ", "-"): f for k, f in genes.exporters(data, prepared, names, index).items()}
+    if made.view() is not None:
+        figures = {"umap": partial(umap_file, made, prepared), **figures}
+    tables = {
+        "dot-plot": plots.dot_table(*genes.dot_tables(data, prepared, index)),
+        "mean-against-mean": plots.mean_table(data.real, data.generated, prepared.genes),
+    }
+    return export.figure_bundle(figures, tables)
+
+
+def show_downloads(made: GeneratedSet, prepared: Prepared) -> None:
+    """Draw the downloads of a generated set."""
+    stem = f"{prepared.name}-synthetic-{made.id}"
     with st.container(horizontal=True, key="downloads"):
         # a callable is run when pressed, so that nothing large is held for a button nobody presses
         st.download_button(

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from scdiff_core.figures.palette import colours
 
 from pages._shared.cell_canvas import Layer, cell_canvas
 from pages._shared.job_panel import progress_line
 from pages._shared.words import duration
+from scdiff_core.figures.palette import colours
 from scdiff_core.jobs import Status
 from scdiff_core.workspace import JobDir, read_json
 
@@ -178,7 +178,7 @@ def curve_spec(rows: list[dict[str, Any]], strength: float, log: bool) -> dict[s
             "min": "dataMin",
             "max": "dataMax",
         },
-        "yAxis": {"type": "log" if log else "value", "scale": True, "name": "loss", "min": "dataMin"},
+        "yAxis": {"type": "log" if log else "value", "scale": True, "name": "loss", "min": "dataMin", "max": "dataMax"},
         "dataZoom": [{"type": "inside"}],
         "series": series,
     }

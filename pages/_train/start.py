@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
-from scdiff_core.engine.presets import preset
 
 from pages._shared import context, worker
 from pages._shared.trouble import error_box
 from pages._shared.words import duration
 from scdiff_core import jobs, keys
-from scdiff_core.config import TrainConfig
+from scdiff_core.config import TrainConfig, validate
 from scdiff_core.data.prepared import Prepared
+from scdiff_core.engine.presets import preset
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
@@ -72,7 +72,7 @@ def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
             format_func={
                 "vae": "Autoencoder with a count model (best)",
                 "pca": "PCA (instant, less true to the zeros)",
-            }.get,
+            }.__getitem__,
             help="How a cell becomes a short code, and the code a cell again.",
         )
         first, second = st.columns(2)
@@ -102,7 +102,7 @@ def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
                 "cpu": "processor (CPU)",
                 "cuda": "NVIDIA GPU (CUDA)",
                 "mps": "Apple GPU (MPS)",
-            }.get,
+            }.__getitem__,
         )
         title = st.text_input("Title of the run", key="train_title", placeholder="a name you will know it by")
     codec = codec.model_copy(update={"kind": kind, "steps": int(codec_steps)})
@@ -121,7 +121,11 @@ def start_form(dataset: JobDir) -> None:
     settings = advanced(prepared, name)
     if st.button("Train", type="primary", icon=":material/play_arrow:", key="start_training"):
         try:
-            config = TrainConfig(dataset=dataset.id, fingerprint=prepared.fingerprint, preset=name, **settings)
+            config = validate(
+                TrainConfig,
+                {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name, **settings},
+                "The settings",
+            )
             run = jobs.create(context.workspace(), config)
             if settings["name"]:
                 run.write_notes(title=settings["name"])

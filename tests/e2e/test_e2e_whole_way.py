@@ -1,0 +1,211 @@
+"""The whole way in a real browser: demo, upload, prepare, train, stop, resume, generate, download."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pytest
+from helpers import tiny_counts_adata
+
+from scdiff_core import jobs
+from scdiff_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parents[2]
+CANVAS = "canvas.cc-cells"
+LONG = 240_000  # ms; a loaded machine of two cores
+
+
+@pytest.fixture
+def forgive() -> list[str]:
+    """On a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer."""
+    return [r"the server responded with a status of 404 \(Not Found\)"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace that the whole file shares, as one person's work does."""
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def app(serve: Callable[..., str], workspace: Path) -> str:
+    """The address of the app."""
+    return serve(ROOT / "app.py", workspace, {"SCDIFF_DATA_ROOT": str(workspace)})
+
+
+def go(page: Page, name: str) -> None:
+    """Click on a page's name in the bar on top."""
+    page.get_by_role("link", name=name).first.click()
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+
+
+def painted(page: Page, at_least: int) -> None:
+    """Wait until the canvas has drawn so many cells."""
+    page.wait_for_function(
+        "([css, n]) => { const find = (root) => { const c = root.querySelector(css); if (c) return c;"
+        " for (const e of root.querySelectorAll('*')) if (e.shadowRoot) { const f = find(e.shadowRoot); if (f) return f; }"
+        " return null; }; const c = find(document); return c && Number(c.dataset.painted) >= n; }",
+        arg=[CANVAS, at_least], timeout=LONG)
+
+
+def no_error(page: Page) -> None:
+    """Assert that no error box and no traceback stands on the page."""
+    assert page.locator("[data-testid=stAlertContentError]").count() == 0, page.locator(
+        "[data-testid=stAlertContentError]").all_inner_texts()
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def upload(page: Page, name: str, content: bytes) -> None:
+    """Open a file of one's own on the Data page."""
+    go(page, "Data")
+    page.get_by_role("button", name="Open cells").click()
+    if page.get_by_role("button", name="Another source").count():
+        page.get_by_role("button", name="Another source").click()
+    page.get_by_text("Where are your cells?").wait_for()
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "application/octet-stream",
+                                                      "buffer": content})
+
+
+def prepare(page: Page, name: str, content: bytes, cells: int) -> None:
+    """Upload a file and prepare it."""
+    upload(page, name, content)
+    page.get_by_role("tab", name="What was found").wait_for(timeout=LONG)
+    page.get_by_text("raw counts").first.wait_for()
+    page.get_by_role("button", name="Prepare", exact=True).click()
+    page.get_by_role("tab", name="Map of cells").wait_for(timeout=LONG)
+    painted(page, cells)
+    no_error(page)
+
+
+def set_number(page: Page, label: str, value: int) -> None:
+    """Fill a number field and leave it."""
+    field = page.get_by_role("spinbutton", name=label, exact=True)
+    field.fill(str(value))
+    field.press("Enter")
+    page.wait_for_timeout(700)
+
+
+def train(page: Page, codec_steps: int, steps: int) -> None:
+    """Start a quick training of so many steps."""
+    go(page, "Train")
+    page.get_by_text("Quick: a first look").click()
+    page.get_by_text("Advanced", exact=True).click()
+    set_number(page, "Codec steps", codec_steps)
+    set_number(page, "Diffusion steps", steps)
+    page.get_by_role("button", name="Train", exact=True).click()
+
+
+def generate(page: Page, workspace: Path, wanted: str, cells: int, real: int) -> anndata.AnnData:
+    """Generate cells of one type, look at all there is, and take the file along."""
+    page.get_by_role("button", name="Generate cells").click(timeout=LONG)
+    page.get_by_role("heading", name="Generate", exact=True).wait_for()
+    set_number(page, "How many cells", cells)
+    page.get_by_role("combobox", name="cell type", exact=True).click()
+    page.get_by_role("option", name=wanted, exact=True).click()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_role("tab", name="Report card").wait_for(timeout=LONG)
+    painted(page, real + cells)
+    page.get_by_role("tab", name="Marker genes").click()
+    page.locator(".js-plotly-plot").first.wait_for(timeout=LONG)
+    page.get_by_role("tab", name="Report card").click()
+    page.get_by_text("as many real cells that were never trained on").wait_for(timeout=LONG)
+    page.get_by_role("tab", name="Download").click()
+    with page.expect_download(timeout=LONG) as download:
+        page.get_by_role("button", name="Cells (.h5ad)").click()
+    assert "synthetic" in download.value.suggested_filename
+    no_error(page)
+    target = workspace / "taken-along.h5ad"
+    download.value.save_as(target)
+    return anndata.read_h5ad(target)
+
+
+def test_the_demo_shows_real_and_generated_cells(browser_page: Page, app: str) -> None:
+    page = browser_page
+    page.goto(app)
+    page.get_by_role("button", name="Try the demo").click()
+    page.get_by_role("heading", name="Generate", exact=True).wait_for()
+    painted(page, 692 + 500)
+    no_error(page)
+
+
+def test_the_whole_way_with_a_file_of_ones_own(
+        open_page: Callable[..., Page], serve: Callable[..., str], app: str, workspace: Path) -> None:
+    page = open_page()
+    page.goto(app)
+    buffer = workspace / "mine.h5ad"
+    tiny_counts_adata(400, 150).write_h5ad(buffer)
+    prepare(page, "mine.h5ad", buffer.read_bytes(), 300)
+
+    train(page, 40, 100_000)
+    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    painted(page, 300)  # generated cells over real ones, while it trains
+    page.get_by_role("tab", name="Loss curves").click()
+    page.locator("canvas[data-zr-dom-id]").first.wait_for(timeout=LONG)
+    assert re.search(r"run=[\w-]+", page.url)
+
+    run = Workspace(workspace).list("train")[0]
+    step = jobs.watch(run).step
+    page.reload()  # the page can be refreshed: the run goes on and is found by its URL
+    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    deadline = time.monotonic() + 60
+    while jobs.watch(run).step <= step and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert jobs.watch(run).step > step
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Resume").wait_for(timeout=LONG)
+    assert jobs.watch(run).state == "stopped"
+    stopped_at = jobs.watch(run).step
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    deadline = time.monotonic() + 60
+    while jobs.watch(run).step <= stopped_at and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert jobs.watch(run).step > stopped_at
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Resume").wait_for(timeout=LONG)
+
+    train(page, 40, 60)
+    made = generate(page, workspace, "B", 120, 300)
+    assert made.n_obs == 120 and bool(made.obs["synthetic"].all())
+    assert set(made.obs["cell_type"].astype(str)) == {"B"}
+    assert np.all(made.X.data == np.round(made.X.data)) and "scdiff" in made.uns
+
+    upload(page, "synthetic.h5ad", (workspace / "taken-along.h5ad").read_bytes())  # and it opens here again
+    page.get_by_role("tab", name="What was found").wait_for(timeout=LONG)
+    no_error(page)
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("notes.h5ad", b"these are not cells\n" * 50, "notes.h5ad"),
+    ("cells.csv", b"cell,GeneA,GeneB\nc1,1,2\nc2,many,4\n", "many"),
+])
+def test_a_wrong_file_is_told_in_plain_words(
+        browser_page: Page, app: str, name: str, content: bytes, said: str) -> None:
+    page = browser_page
+    page.goto(app)
+    upload(page, name, content)
+    box = page.locator("[data-testid=stAlertContentError]").first
+    box.wait_for(timeout=LONG)
+    assert said in box.inner_text() and "Traceback" not in page.content()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_whole_way_with_pbmc3k(browser_page: Page, app: str, workspace: Path, real_data: Path) -> None:
+    page = browser_page
+    page.goto(app)
+    content = io.BytesIO((real_data / "pbmc3k_counts.h5ad").read_bytes()).getvalue()
+    prepare(page, "pbmc3k_counts.h5ad", content, 2500)
+    train(page, 60, 60)
+    made = generate(page, workspace, "CD14+ Mono", 200, 2500)
+    assert made.n_obs == 200 and made.n_vars == 2000
