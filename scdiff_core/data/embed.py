@@ -12,7 +12,7 @@ import scipy.sparse as sp
 N_NEIGHBORS = 15
 MIN_DIST = 0.3
 SPREAD = 1.0
-_EXACT_UP_TO = 30_000  # cells; above it neighbours are found approximately
+_EXACT_UP_TO = 100_000  # cells: 6 s at 29,000 and quadratic; descent takes 69 s at 36,000, compiling included
 _TRANSFORM_SEED = 42  # umap's own default
 
 
@@ -68,7 +68,7 @@ def _gram_pca(values: Any, mean: np.ndarray, n: int) -> np.ndarray:
 def neighbours(X: np.ndarray, k: int = N_NEIGHBORS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return indices int32 [N, k] and Euclidean distances float32 [N, k] of each row's nearest rows.
 
-    The first neighbour is the row itself, as UMAP wants it. Exact up to 30,000 rows, by nearest neighbour
+    The first neighbour is the row itself, as UMAP wants it. Exact up to 100,000 rows, by nearest neighbour
     descent above.
     """
     X = np.ascontiguousarray(X, np.float32)
