@@ -72,14 +72,14 @@ class DDIM(Sampler):
             x0_hat = self.denoiser(x, times[i], condition)
             eps = (x - alpha[i] * x0_hat) / sigma[i]
             step = alpha[i] / alpha[i + 1]
-            # the spread of x_{t-1} given x_t and x0: sigma_s / sigma_t sqrt(1 - (alpha_t / alpha_s)^2 ...)
+            # eta times the spread of the state ahead given this one and x0 (eq. 16, for any alpha and sigma)
             fresh = self.eta * sigma[i + 1] / sigma[i] * (
                 sigma[i] ** 2 - step**2 * sigma[i + 1] ** 2).clamp(min=0).sqrt()
             x = alpha[i + 1] * x0_hat + (sigma[i + 1] ** 2 - fresh**2).clamp(min=0).sqrt() * eps
             if self.eta > 0:
                 x = x + fresh * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
             yield Step(i + 1, self.steps, float(times[i + 1]), x, x0_hat)
-        x0_hat = self.denoiser(x, times[-1], condition) / 1
+        x0_hat = self.denoiser(x, times[-1], condition)
         yield Step(self.steps, self.steps, 0.0, x0_hat, x0_hat)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -92,6 +93,14 @@ class Cells:
         there, left = first > 0, data > first
         return (self._minibatch(flat[there], cell[there], first[there], np.maximum(total_first, 1)),
                 self._minibatch(flat[left], cell[left], (data - first)[left], np.maximum(total - total_first, 1)))
+
+    def some(self, n: int) -> Cells:
+        """Return n of the cells (all, if there are fewer), evenly spaced."""
+        rows = np.linspace(0, len(self) - 1, min(n, len(self))).round().astype(np.int64)
+        few = copy.copy(self)
+        few.matrix, few.total = self.matrix[rows], self.total[rows]
+        few.condition = self.condition.rows(torch.from_numpy(rows).to(self.device))
+        return few
 
     def chunks(self, size: int = CHUNK) -> Iterator[Minibatch]:
         """Cut all cells into minibatches, in order."""

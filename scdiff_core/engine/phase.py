@@ -37,6 +37,8 @@ class Phase:
         Of its random state.
     """
 
+    comparable = True  # whether the loss of a step is in the units of `held_out`
+
     def __init__(self, name: str, steps: int, modules: dict[str, nn.Module],
                  optimiser: torch.optim.Optimizer | None, seed: int) -> None:
         self.name, self.steps, self.step = name, steps, 0
@@ -59,6 +61,10 @@ class Phase:
 
     def held_out(self) -> float:
         """Return the loss on the held-out cells, on the same draws each time."""
+        raise NotImplementedError
+
+    def learnt(self) -> float:
+        """Return the loss on cells that are learnt from, in the units of `held_out`, if not `comparable`."""
         raise NotImplementedError
 
     def descend(self, loss: Tensor) -> None:

@@ -27,7 +27,7 @@ from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
 EVENT_EVERY = 0.2  # s between two events
-CODEC_CHECKS = 20  # looks at the codec's held-out loss
+CODEC_CHECKS = 40  # looks at the codec's held-out loss
 NAMES = ("codec", "calibrate", "diffusion")
 
 
@@ -125,7 +125,7 @@ class _Run:
             write_reference(job, training.prepared, self.config, training.sizes, training.rows)
         self.losses: list[Tensor] = []
         self.event_at = self.save_at = time.monotonic()
-        self.speed = 0.0
+        self.speed, self.shown, self.taken = 0.0, 0.0, 0
 
     def _plan(self) -> tuple[dict[str, int], int]:
         """Return at which step of the whole each phase begins, and the steps of the whole."""
@@ -146,6 +146,7 @@ class _Run:
             phase = self.training.phase(name)
             if self.saved:
                 phase.restore(*self.saved)
+                self.shown = float(self.saved[1]["loss_train"])
                 self.saved = None
             else:
                 phase.begin()
@@ -167,10 +168,12 @@ class _Run:
                 yield self._event(phase, None, stopped=True)
                 return True
             self.losses.append(phase.advance())
-            checked = phase.step % every == 0 or phase.step >= phase.steps
+            checked = phase.step % every == 0 or phase.step >= phase.steps or phase.step == 1
             loss_test = None
             if checked:
-                self._mean_loss(phase)
+                self._take_losses(phase)
+                if not phase.comparable:
+                    self.shown = phase.learnt()
                 loss_test = self._finite(phase, phase.held_out())
                 if isinstance(phase, DiffusionPhase) and phase.check(loss_test):
                     checkpoint.save(checkpoint.path_of(self.job, checkpoint.BEST), phase.result(),
@@ -181,16 +184,19 @@ class _Run:
                 self._save(phase)
             if preview is not None and (preview.due() or phase.finished):
                 preview.write(self.offsets[phase.name] + phase.step, phase)  # type: ignore[arg-type]
-            if checked or phase.step == 1 or now - self.event_at >= EVENT_EVERY:
+            if checked or now - self.event_at >= EVENT_EVERY:
                 yield self._event(phase, loss_test)
         self._save(phase)
         return False
 
-    def _mean_loss(self, phase: Phase) -> float:
-        """Return the mean training loss since the last event; raises where it is not a number."""
+    def _take_losses(self, phase: Phase) -> None:
+        """Take note of the training losses since the last time; raises where they are not numbers."""
         if self.losses:
-            self.last_loss = self._finite(phase, float(torch.stack(self.losses).mean()))
-        return self.last_loss
+            mean = self._finite(phase, float(torch.stack(self.losses).mean()))
+            self.taken += len(self.losses)
+            self.losses = []
+            if phase.comparable:
+                self.shown = mean
 
     def _finite(self, phase: Phase, loss: float) -> float:
         if math.isfinite(loss):
@@ -204,25 +210,24 @@ class _Run:
             "cells or genes with extreme values on the Data page, and start a new run.")
 
     def _event(self, phase: Phase, loss_test: float | None, stopped: bool = False) -> Event:
-        loss = self._mean_loss(phase) if self.losses or hasattr(self, "last_loss") else 0.0
+        self._take_losses(phase)
         now = time.monotonic()
-        if self.losses and now > self.event_at:
+        if self.taken and now > self.event_at:
             size = {"codec": self.config.codec.minibatch, "diffusion": self.config.diffusion.minibatch}
-            rate = len(self.losses) * size.get(phase.name, len(self.training.cells)) / (now - self.event_at)
-            self.speed = rate if not self.speed or phase.step <= len(self.losses) else 0.7 * self.speed + 0.3 * rate
-        self.event_at, self.losses = now, []
+            rate = self.taken * size.get(phase.name, len(self.training.cells)) / (now - self.event_at)
+            self.speed = rate if phase.step == self.taken else 0.7 * self.speed + 0.3 * rate
+        self.event_at, self.taken = now, 0
         done = self.offsets[phase.name] + phase.step
         total = done if phase.name == NAMES[-1] and phase.finished else self.total
-        return Event(phase.name, done, total, loss, loss_test, round(self.speed, 1),
+        return Event(phase.name, done, total, self.shown, loss_test, round(self.speed, 1),
                      memory_mb(self.training.device), str(self.training.device.type), stopped)
 
     def _save(self, phase: Phase) -> None:
         """Write the checkpoint `last`."""
-        if self.losses:
-            self._mean_loss(phase)
+        self._take_losses(phase)
         tensors, meta = phase.state()
         checkpoint.save(checkpoint.path_of(self.job, checkpoint.LAST), tensors, self._meta(phase, meta))
         self.save_at = time.monotonic()
 
     def _meta(self, phase: Phase, meta: dict[str, Any]) -> dict[str, Any]:
-        return {**meta, "fingerprint": self.config.fingerprint, "sizes": self.training.sizes.to_dict()}
+        return {**meta, "loss_train": self.shown, "fingerprint": self.config.fingerprint, "sizes": self.training.sizes.to_dict()}

@@ -49,6 +49,7 @@ class CodecPhase(Phase):
     def __init__(self, codec: Codec, config: CodecConfig, cells: Cells, held_out: Cells, seed: int,
                  device: torch.device) -> None:
         self.codec, self.config, self.cells, self.kept, self.device = codec, config, cells, held_out, device
+        self.watched = cells.some(len(held_out))
         dispersions = codec.dispersion_parameters()
         own = {id(p) for p in dispersions}
         groups = [{"params": [p for p in codec.parameters() if id(p) not in own], "lr": config.lr},
@@ -56,10 +57,11 @@ class CodecPhase(Phase):
         steps = config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
         super().__init__("codec", steps, {"codec": codec},
                          adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
+        self.comparable = not (config.thin and cells.counts_like and isinstance(codec, VAE))
 
-    def _loss(self, seen: Minibatch, told: Minibatch, scale: float, kl_weight: float, stray: float,
+    def _loss(self, seen: Minibatch, told: Minibatch, kl_weight: float, stray: float,
               generator: torch.Generator) -> Tensor:
-        """Return the negative evidence lower bound of each cell, [B], with the likelihood scaled."""
+        """Return the negative evidence lower bound of each cell, [B]: `told`, given codes from `seen`."""
         codec = self.codec
         with autocast(self.device):
             posterior = codec.encode(seen.log1p, seen.total)
@@ -67,7 +69,7 @@ class CodecPhase(Phase):
             if codec.counts and told is not seen:
                 z = torch.cat([z[:, :codec.n_latent], codec.depth(told.total)], 1)
             likelihood = codec.decode(z)
-        loss = -scale * likelihood.log_likelihood(told.values, stray)
+        loss = -likelihood.log_likelihood(told.values, stray)
         if isinstance(codec, VAE):
             k = codec.n_latent
             loss = loss + kl_weight * kl_to_standard_normal(Posterior(posterior.mean[:, :k], posterior.std[:, :k]))
@@ -80,25 +82,31 @@ class CodecPhase(Phase):
         rows = torch.randint(len(self.cells), (config.minibatch,), generator=generator).numpy()
         kl_weight = config.kl_weight * min(1.0, (self.step + 1) / (KL_WARM_UP * self.steps))
         stray = config.stray if self.step > STRAY_FROM * self.steps else 0.0
-        if config.thin and self.cells.counts_like and isinstance(self.codec, VAE):
+        if self.comparable:
+            seen = self.cells.take(rows)
+            loss = self._loss(seen, seen, kl_weight, stray, generator).mean()
+        else:  # the codes answer for a part of the counts, so they may cost that part
             share = config.thin + (THIN_TO - config.thin) * float(torch.rand((), generator=generator))
             seen, told = self.cells.split(rows, share, generator)
-            loss = self._loss(seen, told, 1 / (1 - share), kl_weight, stray, generator).mean()
-        else:
-            seen = self.cells.take(rows)
-            loss = self._loss(seen, seen, 1.0, kl_weight, stray, generator).mean()
+            loss = self._loss(seen, told, (1 - share) * kl_weight, stray, generator).mean()
         self.descend(loss)
         self.step += 1
         return loss.detach()
 
-    @torch.no_grad()
     def held_out(self) -> float:
         """Return the negative evidence lower bound of the held-out cells, in nats a cell."""
+        return self._bound(self.kept)
+
+    def learnt(self) -> float:
+        """Return the same of as many cells that are learnt from."""
+        return self._bound(self.watched)
+
+    @torch.no_grad()
+    def _bound(self, cells: Cells) -> float:
         self.codec.eval()
         generator = torch.Generator().manual_seed(0)
-        sums = [self._loss(m, m, 1.0, self.config.kl_weight, self.config.stray, generator).sum()
-                for m in self.kept.chunks()]
-        return float(torch.stack(sums).sum()) / len(self.kept)
+        sums = [self._loss(m, m, self.config.kl_weight, self.config.stray, generator).sum() for m in cells.chunks()]
+        return float(torch.stack(sums).sum()) / len(cells)
 
 
 def is_positive(prepared: Prepared) -> bool:

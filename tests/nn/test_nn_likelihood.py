@@ -1,0 +1,139 @@
+"""Likelihoods against torch.distributions and scipy; their inverse and their transform."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from scdiff_core.nn import quantiles
+from scdiff_core.nn.likelihood import HurdleNormal, NegativeBinomial, Values
+
+
+def observed(x: torch.Tensor) -> Values:
+    flat = x.reshape(-1).nonzero().squeeze(1)
+    return Values(tuple(x.shape), flat, x.reshape(-1)[flat])
+
+
+@pytest.fixture
+def negative_binomial():
+    generator = torch.Generator().manual_seed(0)
+    log_mean = torch.randn(40, 30, generator=generator) * 1.5 - 0.5
+    log_theta = torch.randn(40, 30, generator=generator)
+    theta, mean = log_theta.double().exp().numpy(), log_mean.double().exp().numpy()
+    counts = np.random.default_rng(0).negative_binomial(theta, theta / (theta + mean))
+    return log_mean, log_theta, torch.from_numpy(counts.astype(np.float32))
+
+
+def test_negative_binomial_and_its_gradient_are_those_of_torch(negative_binomial):
+    log_mean, log_theta, counts = negative_binomial
+    own, theirs = [tuple(v.clone().requires_grad_() for v in (log_mean, log_theta)) for _ in range(2)]
+    weight = torch.rand(len(counts), generator=torch.Generator().manual_seed(1))
+    value = NegativeBinomial(*own).log_likelihood(observed(counts))
+    distribution = torch.distributions.NegativeBinomial(theirs[1].double().exp(),
+                                                        logits=(theirs[0] - theirs[1]).double())
+    expected = distribution.log_prob(counts.double()).sum(1)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-3)
+    for a, b in zip(torch.autograd.grad((value * weight).sum(), own),
+                    torch.autograd.grad((expected * weight).sum(), theirs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_stray_count_teaches_nothing_and_an_ordinary_one_as_before():
+    log_mean = torch.tensor([[math.log(0.1), math.log(3.0)]], requires_grad=True)
+    log_theta = torch.tensor([[1.0, 1.0]], requires_grad=True)
+    values = observed(torch.tensor([[60.0, 4.0]]))
+    grads = [torch.autograd.grad(NegativeBinomial(log_mean, log_theta).log_likelihood(values, stray).sum(),
+                                 (log_mean, log_theta)) for stray in (0.0, 1e-3)]
+    assert grads[0][0][0, 0] > 5
+    assert abs(grads[1][0][0, 0]) < 1e-6
+    assert abs(grads[1][1][0, 0]) < 1e-6
+    torch.testing.assert_close(grads[1][0][0, 1], grads[0][0][0, 1], rtol=2e-3, atol=0)
+
+
+def test_gradient_with_strays_is_that_of_finite_differences():
+    generator = torch.Generator().manual_seed(2)
+    log_mean = torch.randn(3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    log_theta = torch.randn(3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    values = observed(torch.tensor([[0, 1, 2, 30.0], [5, 0, 0, 1], [9, 9, 0, 2]], dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda m, t: NegativeBinomial(m, t).log_likelihood(values, 0.01).sum(),
+                                    (log_mean, log_theta))
+
+
+def test_inverse_is_the_quantile_function_of_scipy(negative_binomial):
+    log_mean, log_theta, _ = negative_binomial
+    theta, mean = log_theta.double().exp().numpy(), log_mean.double().exp().numpy()
+    u = torch.rand(log_mean.shape, generator=torch.Generator().manual_seed(3))
+    counts = NegativeBinomial(log_mean, log_theta).inverse(u).numpy()
+    assert np.array_equal(counts, scipy.stats.nbinom.ppf(u.double().numpy(), theta, theta / (theta + mean)))
+
+
+def test_transform_lies_between_the_cumulative_probabilities_and_inverts(negative_binomial):
+    log_mean, log_theta, counts = negative_binomial
+    theta, mean = log_theta.double().exp().numpy(), log_mean.double().exp().numpy()
+    made = NegativeBinomial(log_mean, log_theta)
+    u = made.pit(observed(counts), torch.Generator().manual_seed(4))
+    p = theta / (theta + mean)
+    assert np.all(u.numpy() <= scipy.stats.nbinom.cdf(counts.numpy(), theta, p) + 1e-6)
+    assert np.all(u.numpy() >= scipy.stats.nbinom.cdf(counts.numpy() - 1, theta, p) - 1e-6)
+    assert torch.equal(made.inverse(u), counts)
+    assert scipy.stats.kstest(u.reshape(-1).numpy(), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("log_mean", [math.log(900.0), math.log(5e4)])
+def test_large_counts_have_the_right_mean_and_spread(log_mean):
+    made = NegativeBinomial(torch.full((1, 4000), log_mean), torch.full((1, 4000), 9.0))
+    u = (torch.arange(4000) + 0.5)[None] / 4000
+    counts = made.inverse(u)[0]
+    mean = math.exp(log_mean)
+    assert counts.mean().item() == pytest.approx(mean, rel=0.01)
+    assert counts.std().item() == pytest.approx(math.sqrt(mean + mean**2 / math.exp(9.0)), rel=0.02)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_hurdle_normal_density_transform_and_inverse(positive):
+    generator = torch.Generator().manual_seed(5)
+    made = HurdleNormal(torch.randn(200, 10, generator=generator), 1.5 + torch.randn(200, 10, generator=generator),
+                        torch.full((200, 10), -0.7), positive)
+    u = torch.rand(200, 10, generator=generator)
+    x = made.inverse(u)
+    zero = torch.sigmoid(made.zero_logit)
+    assert torch.equal(x == 0, u <= zero)
+    assert bool((x < 0).any()) is not positive
+    back = made.pit(observed(x), generator)
+    torch.testing.assert_close(back[x != 0], u[x != 0], atol=2e-3, rtol=0)
+    normal = torch.distributions.Normal(made.location, made.log_scale.exp())
+    expected = torch.where(x == 0, zero.log(), (1 - zero).log() + normal.log_prob(x)).sum(1)
+    torch.testing.assert_close(made.log_likelihood(observed(x)), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_table_of_quantiles_restores_a_wrong_likelihood():
+    """Counts of one dispersion said by another: drawn through the table, zeros and spread come near the truth."""
+    n, rng = 6000, np.random.default_rng(0)
+    mean = np.exp(rng.normal(0.3, 0.3, (n, 2)))
+    truth = rng.negative_binomial(0.6, 0.6 / (0.6 + mean)).astype(np.float32)
+    wrong = NegativeBinomial(torch.from_numpy(np.log(mean)).float(), torch.full((n, 2), 1.5))
+    generator = torch.Generator().manual_seed(0)
+    table = quantiles.tabulate(wrong.pit(observed(torch.from_numpy(truth)), generator))
+    plain, mended = (wrong.inverse(quantiles.look_up(t, torch.rand(n, 2, generator=generator))).numpy()
+                     for t in (quantiles.identity(2), table))
+    def wrong_zeros(x):
+        return abs((x == 0).mean() - (truth == 0).mean())
+
+    assert wrong_zeros(plain) > 0.1
+    assert wrong_zeros(mended) < 0.4 * wrong_zeros(plain)
+    assert abs(mended.var() / truth.var() - 1) < 0.3 < abs(plain.var() / truth.var() - 1)
+
+
+def test_quantiles_of_even_draws_are_the_identity_and_level_inverts_look_up():
+    u = torch.rand(20000, 3, generator=torch.Generator().manual_seed(0))
+    table = quantiles.tabulate(u)
+    assert (table - quantiles.identity(3)).abs().max() < 0.02
+    assert quantiles.unevenness(quantiles.identity(3), u) == pytest.approx(1, abs=0.9)
+    bent = quantiles.tabulate(u**2)
+    torch.testing.assert_close(quantiles.level(bent, quantiles.look_up(bent, u)), u, atol=1e-4, rtol=0)
+    assert quantiles.unevenness(quantiles.identity(3), u**2) > 100 * quantiles.unevenness(bent, u**2) / 3
+    torch.testing.assert_close(quantiles.blend(bent, 0.0), quantiles.identity(3))
