@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ CLEAR = "rgba(0,0,0,0)"
 GRID = "rgba(128,128,128,0.22)"
 AXIS = "rgba(128,128,128,0.75)"
 SHADE = "rgba(213,94,0,0.10)"  # what a threshold leaves out
-SEQUENTIAL = "Viridis"
+# viridis without its darkest fifth, which is lost on dark pages
+SEQUENTIAL = ("#414487", "#355F8D", "#2A788E", "#21918C", "#22A884", "#44BF70", "#7AD151", "#BDDF26", "#FDE725")
+GAP = 46  # pixels between panels that stand one above the other
 REAL_WORDS, GENERATED_WORDS = "real", "generated (synthetic)"
 
 
@@ -43,6 +46,12 @@ def short_names(names: Sequence[str], most: int = 28) -> dict[str, str]:
     if len(set(cut.values())) < len(cut):
         return {n: n for n in names}
     return cut
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Return the key that sorts names as people do: T2 before T10."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part.casefold())
+                 for part in re.split(r"(\d+)", name) if part)
 
 
 def thin(n_cells: int, most: int, seed: int = 0) -> np.ndarray:

@@ -14,10 +14,13 @@ from scipy import sparse
 from scdiff_core.analysis.metrics import pearson
 from scdiff_core.figures.base import (
     AXIS,
+    GAP,
     GENERATED_WORDS,
     REAL_WORDS,
     SEQUENTIAL,
     frame,
+    natural,
+    short,
     short_names,
     thin,
 )
@@ -41,8 +44,10 @@ def dot_plot(real: pd.DataFrame, generated: pd.DataFrame | None = None, genes: S
     panels = [(REAL_WORDS, real)] + ([(GENERATED_WORDS, generated)] if generated is not None else [])
     beside = len(panels) == 2 and len(genes) <= SIDE_BY_SIDE
     rows, cols = (1, len(panels)) if beside else (len(panels), 1)
-    figure = make_subplots(rows, cols, shared_yaxes=beside, subplot_titles=[p[0] for p in panels],
-                           horizontal_spacing=0.02, vertical_spacing=0.10 if rows > 1 else 0)
+    height = (21 * len(groups) + GAP) * rows + 130
+    figure = make_subplots(rows, cols, shared_yaxes=beside, shared_xaxes=not beside,
+                           subplot_titles=[words for words, _ in panels], horizontal_spacing=0.02,
+                           vertical_spacing=GAP / height if rows > 1 else 0)
     names = short_names(groups)
     for i, (words, table) in enumerate(panels):
         row, col = (1, i + 1) if beside else (i + 1, 1)
@@ -62,8 +67,7 @@ def dot_plot(real: pd.DataFrame, generated: pd.DataFrame | None = None, genes: S
                         tickmode="array", tickvals=genes)
     figure.update_yaxes(categoryorder="array", categoryarray=[names[g] for g in groups][::-1],
                         range=[-0.7, len(groups) - 0.3])
-    height = (21 * len(groups) + 90) * rows + 40
-    return frame(figure, height, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "yref": "container", "x": 1,
+    return frame(figure, height, legend={"orientation": "h", "y": 1, "yanchor": "top", "yref": "container", "x": 1,
                                          "xanchor": "right", "itemsizing": "trace"},
                  margin={"l": 10, "r": 10, "t": 64, "b": 10},
                  coloraxis=_colour_axis("mean<br>log1p", height))
@@ -86,7 +90,7 @@ def violin_plot(real: Any, real_labels: np.ndarray, generated: Any | None = None
     sets = [(REAL_WORDS, _dense(real), np.asarray(real_labels).astype(str))]
     if generated is not None and generated_labels is not None:
         sets.append((GENERATED_WORDS, _dense(generated), np.asarray(generated_labels).astype(str)))
-    groups = list(groups) if groups is not None else sorted({g for s in sets for g in s[2]} - {""})
+    groups = list(groups) if groups is not None else sorted({str(g) for s in sets for g in s[2]} - {""}, key=natural)
     names = short_names(groups, 20)
     figure = make_subplots(max(1, len(genes)), 1, shared_xaxes=True, vertical_spacing=0.12 / max(1, len(genes)))
     for words, x, labels in sets:
@@ -102,38 +106,39 @@ def violin_plot(real: Any, real_labels: np.ndarray, generated: Any | None = None
                 fillcolor="rgba(213,94,0,0.06)" if made else "rgba(140,140,140,0.55)", points=False,
                 bandwidth=0.06 * top, spanmode="hard", scalemode="width", width=0.9, meanline_visible=True,
                 hoveron="violins", hovertemplate=f"{gene}<br>%{{x}}<extra>{words}</extra>")
-            figure.update_yaxes(title={"text": gene, "font": {"size": 11}}, range=[0, top * 1.05], nticks=3,
+            figure.update_yaxes(title={"text": short(gene, 13), "font": {"size": 11}}, range=[0, top * 1.05], nticks=3,
                                 row=i + 1, col=1)
     figure.update_xaxes(categoryorder="array", categoryarray=[names[g] for g in groups], showgrid=False)
     figure.update_xaxes(tickangle=-45 if len(groups) > 4 else 0, row=max(1, len(genes)), col=1)
     return frame(figure, 84 * max(1, len(genes)) + 150, violinmode="overlay", violingap=0.1,
-                 legend={"orientation": "h", "y": 1, "yanchor": "bottom", "yref": "container", "x": 0},
+                 legend={"orientation": "h", "y": 1, "yanchor": "top", "yref": "container", "x": 0},
                  margin={"l": 10, "r": 10, "t": 40, "b": 10})
 
 
 def heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = None,
              generated_labels: np.ndarray | None = None, genes: Sequence[str] = (), *, per_group: int = 30,
              seed: int = 0) -> go.Figure:
-    """Return gene by cell heat maps (log1p), real cells above generated ones, in the same columns by group.
+    """Return gene by cell heat maps (log1p), real cells above generated ones, group over group.
 
-    Arrays as for `violin_plot`; at most `per_group` cells of a group, drawn by `seed`. Where one set has
-    fewer cells of a group than the other, columns stay empty.
+    Arrays as for `violin_plot`; at most `per_group` cells of a group, drawn by `seed`. Every group is equally
+    wide, so a column of a group with few cells is broad; a group without cells stays empty.
     """
     blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed)
     panels = [(w, b) for w, b in zip((REAL_WORDS, GENERATED_WORDS), blocks, strict=True) if b is not None]
-    height = (15 * len(genes) + 46) * len(panels) + 130
+    height = (15 * len(genes) + GAP) * len(panels) + 130
     figure = make_subplots(len(panels), 1, shared_xaxes=True, subplot_titles=[w for w, _ in panels],
-                           vertical_spacing=34 / height if len(panels) > 1 else 0)
+                           vertical_spacing=GAP / height if len(panels) > 1 else 0)
     names = short_names(panels[0][1].groups, 24)
     for i, (words, block) in enumerate(panels, start=1):
-        of = np.repeat(block.groups, np.diff(block.starts))
-        figure.add_heatmap(z=block.values, y=list(genes), coloraxis="coloraxis", row=i, col=1, hoverongaps=False,
-                           customdata=np.broadcast_to(of, block.values.shape),
+        of = np.array(block.groups)[block.of]
+        figure.add_heatmap(z=block.values, x=block.edges, y=list(genes), coloraxis="coloraxis", row=i, col=1,
+                           hoverongaps=False, customdata=np.broadcast_to(of, block.values.shape),
                            hovertemplate="%{y}: %{z:.2f} (log1p)<br>%{customdata}<extra>" + words + "</extra>")
-        for edge in block.starts[1:-1]:
-            figure.add_vline(x=edge - 0.5, line={"color": "white", "width": 1.2}, row=i, col=1)
+        for edge in range(1, len(block.groups)):
+            figure.add_vline(x=edge, line={"color": "white", "width": 1.2}, row=i, col=1)
     block = panels[0][1]
-    figure.update_xaxes(showgrid=False, tickvals=block.centres, ticktext=[names[g] for g in block.groups],
+    figure.update_xaxes(showgrid=False, tickvals=np.arange(len(block.groups)) + 0.5,
+                        ticktext=[names[g] for g in block.groups],
                         tickangle=-45 if len(block.groups) > 4 else 0)
     figure.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 10}, dtick=1)
     return frame(figure, height, coloraxis=_colour_axis("log1p", height))

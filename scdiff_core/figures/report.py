@@ -32,8 +32,7 @@ def report_bars(rows: Sequence[Row]) -> go.Figure:
         x=[relative(row, row.value) for row in rows], y=titles, orientation="h", name="generated (synthetic)",
         width=0.5, marker={"color": "rgba(213,94,0,0.35)", "line": {"color": GENERATED, "width": 1.5},
                            "pattern": {"shape": "/", "size": 5, "fgcolor": GENERATED}},
-        text=[f" {row.show(row.value)} (real {row.show(row.floor)})" for row in rows], textposition="outside",
-        cliponaxis=False, customdata=[row.sentence for row in rows], hovertemplate="%{customdata}<extra></extra>")
+        customdata=[row.sentence for row in rows], hovertemplate="%{customdata}<extra></extra>")
     names = list(dict.fromkeys(name for row in rows for name in row.baselines))
     for i, name in enumerate(names):
         of = [row for row in rows if row.baselines.get(name) is not None]
@@ -45,6 +44,9 @@ def report_bars(rows: Sequence[Row]) -> go.Figure:
             hovertemplate=f"{name}: %{{customdata}}<extra></extra>")
     figure.add_vline(x=0, line={"color": AXIS, "width": 2})
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1], showgrid=False)
-    figure.update_xaxes(range=[-0.02, MOST + 0.5], tickvals=[0, 1], ticktext=["as real cells", "worst baseline"])
+    for row in rows:
+        figure.add_annotation(x=1, xref="paper", xanchor="right", y=row.title, showarrow=False,
+                              text=f"<b>{row.show(row.value)}</b> · real {row.show(row.floor)}")
+    figure.update_xaxes(range=[-0.02, MOST + 0.7], tickvals=[0, 1], ticktext=["as real cells", "worst baseline"])
     return frame(figure, 36 * len(rows) + 110, legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
                  barmode="overlay")

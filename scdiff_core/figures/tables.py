@@ -10,12 +10,12 @@ import pandas as pd
 from scipy import sparse
 
 from scdiff_core.errors import ScdiffError
-from scdiff_core.figures.base import GENERATED_WORDS, REAL_WORDS
+from scdiff_core.figures.base import GENERATED_WORDS, REAL_WORDS, natural
 
 
 def groups_of(*tables: pd.DataFrame | None) -> list[str]:
-    """Return the groups of several marker tables, in the order of the first that has them."""
-    return list(dict.fromkeys(g for t in tables if t is not None for g in t["group"]))
+    """Return the groups of several marker tables, each once, sorted as people sort names."""
+    return sorted({str(g) for t in tables if t is not None for g in t["group"]}, key=natural)
 
 
 def dot_table(real: pd.DataFrame, generated: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -39,41 +39,38 @@ def mean_table(real: Any, generated: Any, genes: np.ndarray) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class HeatBlock:
-    """Cells of a heat map: values [K genes, cells] in log1p, cells sorted by group; NaN where a group has none.
+    """Cells of a heat map, sorted by group: values [K genes, cells] in log1p, one NaN column where there is none.
 
-    `starts` has the first column of each group, and the number of columns at the end.
+    `edges` [cells + 1] are the borders of the columns: each group is 1 wide, however many cells it has.
     """
 
     values: np.ndarray
     groups: tuple[str, ...]
-    starts: np.ndarray
-
-    @property
-    def centres(self) -> np.ndarray:
-        """The middle column of each group."""
-        return (self.starts[:-1] + self.starts[1:] - 1) / 2
+    of: np.ndarray  # [cells] which group
+    edges: np.ndarray
 
 
 def heat_blocks(real: Any, real_labels: np.ndarray, generated: Any | None, generated_labels: np.ndarray | None,
                 per_group: int = 30, seed: int = 0) -> tuple[HeatBlock, HeatBlock | None]:
-    """Return real and generated cells (log1p [N, K], [M, K]) drawn for a heat map with the same columns.
+    """Return real and generated cells (log1p [N, K], [M, K]) drawn for a heat map, with the same groups.
 
-    Each group takes as many columns in both: at most `per_group`, and as many as the set with more cells
-    of it has. Cells without a label are left out.
+    At most `per_group` cells of each group, by `seed`. Cells without a label are left out.
     """
     rng = np.random.default_rng(seed)
     sets = [(real, np.asarray(real_labels).astype(str))]
     if generated is not None and generated_labels is not None:
         sets.append((generated, np.asarray(generated_labels).astype(str)))
-    groups = sorted({g for _, labels in sets for g in labels} - {""})
-    width = {g: min(per_group, max(int((labels == g).sum()) for _, labels in sets)) for g in groups}
-    starts = np.concatenate([[0], np.cumsum([width[g] for g in groups])]).astype(int)
+    groups = tuple(sorted({str(g) for _, labels in sets for g in labels} - {""}, key=natural))
     blocks = []
     for x, labels in sets:
-        values = np.full((x.shape[1], starts[-1]), np.nan, dtype=np.float32)
-        for g, start in zip(groups, starts[:-1], strict=True):
-            rows = np.sort(rng.permutation(np.flatnonzero(labels == g))[: width[g]])
-            some = x[rows]
-            values[:, start: start + len(rows)] = (some.toarray() if sparse.issparse(some) else some).T
-        blocks.append(HeatBlock(values, tuple(groups), starts))
+        columns, of, edges = [], [], [0.0]
+        for i, group in enumerate(groups):
+            rows = np.sort(rng.permutation(np.flatnonzero(labels == group))[:per_group])
+            some = x[rows].toarray() if sparse.issparse(x) else np.asarray(x)[rows]
+            columns.append(some if len(rows) else np.full((1, x.shape[1]), np.nan))
+            n = len(columns[-1])
+            of += [i] * n
+            edges += (i + np.arange(1, n + 1) / n).tolist()
+        values = np.concatenate(columns).T.astype(np.float32) if columns else np.zeros((x.shape[1], 0), np.float32)
+        blocks.append(HeatBlock(values, groups, np.array(of, dtype=int), np.array(edges)))
     return blocks[0], blocks[1] if len(blocks) > 1 else None
