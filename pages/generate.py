@@ -85,6 +85,11 @@ def show_map(made: GeneratedSet, prepared: Prepared) -> None:
         over=over,
         real_grey=grey or distance,
     )
+    view = made.view()
+    if view is not None and not view["exact"] and place == "UMAP":
+        st.caption(
+            ":material/hourglass_top: Placed among their nearest real cells; the true map follows in a moment."
+        )
     if over is None:
         st.info("The generated cells have no place on this map: their dataset was not at hand when they were made.")
 

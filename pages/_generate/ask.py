@@ -14,6 +14,7 @@ from scdiff_core import keys
 from scdiff_core.config import GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
+from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.workspace import JobDir
 
 SAMPLERS = {"heun": "Heun (few steps, best)", "ddim": "DDIM", "ddpm": "DDPM (many steps)"}
@@ -143,8 +144,9 @@ def follow(run: JobDir) -> bool:
     asked = worker.under_way(request_key(run))
     if asked is None:
         return False
-    # most answers of a warm worker come within this, and need no second beat of the page
-    asked.look(1.5 if asked.seconds() < 1.0 else 0.0)
+    # most answers of a warm worker come within this, and need no second beat of the page; where nothing was
+    # generated yet, the real cells are drawn first
+    asked.look(1.5 if asked.seconds() < 1.0 and run.outputs.is_dir() else 0.0)
     if asked.ended:
         finish(run, asked)
         return False
@@ -152,7 +154,10 @@ def follow(run: JobDir) -> bool:
     @st.fragment(run_every=0.4, key="generating")
     def beat() -> None:
         said = asked.look()
-        if asked.ended:
+        made = run.outputs / asked.note / RECIPE
+        if asked.ended or (made.exists() and st.session_state.get("output") != asked.note):
+            if not asked.ended:  # the cells are there; their exact places follow
+                st.session_state["output"] = asked.note
             st.rerun(scope="app")
         words = str(said.get("phase") or "waking up the model")
         share = float(said.get("progress") or 0.0)

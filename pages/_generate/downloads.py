@@ -81,6 +81,16 @@ def show_downloads(made: GeneratedSet, prepared: Prepared) -> None:
             key="download_csv",
         )
         st.download_button(
+            "Figures (.zip)",
+            data=lambda: bundle(made, prepared),
+            on_click="ignore",
+            file_name=f"{stem}-figures.zip",
+            mime="application/zip",
+            icon=":material/image:",
+            key="download_figures",
+            help="The map and the marker figures as SVG, PDF and PNG, with the tables behind them.",
+        )
+        st.download_button(
             "Recipe (.json)",
             data=lambda: json.dumps(made.recipe(), indent=1),
             on_click="ignore",

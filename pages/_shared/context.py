@@ -102,7 +102,7 @@ def dataset_of(run: JobDir) -> Prepared:
 def strip(title: str = "", purpose: str = "") -> None:
     """Draw the strip on top: the page's name and purpose, and which dataset and run are open."""
     dataset, run = current("prepare"), current("train")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key="strip"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="strip"):
         if title:
             st.markdown(f"### {title}", width="content")
             st.markdown(f":gray[{purpose}]", width="stretch")

@@ -70,7 +70,8 @@ class GeneratedSet:
     def view(self) -> dict[str, np.ndarray] | None:
         """Return what the page draws, None where the dataset was not at hand.
 
-        `xy` float32 [n, 2] by the true UMAP transform, `pca` float32 [n, 2], `distance` float32 [n] to the
+        `xy` float32 [n, 2] by the true UMAP transform if `exact`, else (for a moment) among the nearest real
+        cells, `pca` float32 [n, 2], `distance` float32 [n] to the
         nearest real training cell in PCA, `codes` int32 [n, C] of the categorical covariates in the order of
         the vocabulary, with as many as there are values meaning none.
         """
@@ -142,7 +143,10 @@ def umap_of(prepared: Prepared) -> UmapModel:
 
 def write_set(path: Path, adata: AnnData, config: GenerateConfig, prepared: Prepared | None,
               umap: UmapModel | None = None) -> GeneratedSet:
-    """Write a generated set: the cells, the view if the dataset is at hand, and last the recipe.
+    """Write a generated set: the cells, the recipe, and the view if the dataset is at hand.
+
+    The first view places each cell among its nearest real ones, which takes no time; the true transform, which
+    a new process must compile first, replaces it.
 
     Parameters
     ----------
@@ -152,12 +156,17 @@ def write_set(path: Path, adata: AnnData, config: GenerateConfig, prepared: Prep
         That of the dataset where it is at hand and compiled; otherwise it is made.
     """
     write_cells(path / CELLS, adata)
+    view: dict[str, np.ndarray] = {}
     if prepared is not None:
-        view = view_of(adata, prepared, umap or umap_of(prepared))
-        atomic_write(path / VIEW, lambda p: _savez(p, view))
+        umap = umap or umap_of(prepared)
+        pca = prepared.project(_aligned(adata, prepared).layers[keys.LOG1P])
+        view = first_view(adata, prepared, pca, umap)
+        _write_view(path, view)
     recipe = {**json.loads(adata.uns[keys.SCDIFF]), "config": config.model_dump(mode="json"),
               "n_cells": int(adata.n_obs)}
     write_json(path / RECIPE, recipe)
+    if prepared is not None and umap is not None:
+        _write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
     return GeneratedSet(path)
 
 
@@ -210,13 +219,16 @@ def _write_table(path: Path, adata: AnnData, separator: str, packed: bool) -> No
                 writer.writerow([column[i] for column in first] + row)
 
 
-def view_of(adata: AnnData, prepared: Prepared, umap: UmapModel) -> dict[str, np.ndarray]:
-    """Return the arrays of `GeneratedSet.view` for n generated cells."""
-    pca = prepared.project(_aligned(adata, prepared).layers[keys.LOG1P])
+def first_view(adata: AnnData, prepared: Prepared, pca: np.ndarray, umap: UmapModel) -> dict[str, np.ndarray]:
+    """Return the arrays of `GeneratedSet.view` for n generated cells, placed among their nearest real ones."""
     codes, _ = prepared.vocab.encode(adata.obs)
-    _, distance = Landmarks(umap.X_pca, umap.embedding).place(pca)
-    return {"xy": umap.transform(pca).astype(np.float32), "pca": pca[:, :2].astype(np.float32),
+    xy, distance = Landmarks(umap.X_pca, umap.embedding).place(pca)
+    return {"xy": xy.astype(np.float32), "pca": pca[:, :2].astype(np.float32), "exact": np.array(False),
             "distance": distance.astype(np.float32), "codes": codes.astype(np.int32)}
+
+
+def _write_view(path: Path, view: dict[str, np.ndarray]) -> None:
+    atomic_write(path / VIEW, lambda p: _savez(p, view))
 
 
 def _aligned(adata: AnnData, prepared: Prepared) -> AnnData:

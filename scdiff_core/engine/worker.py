@@ -276,6 +276,9 @@ def serve(workspace: Workspace) -> None:
     import anndata  # noqa: F401 - slow to import, so before the first request
     import torch
 
+    import scdiff_core.engine.generate
+    import scdiff_core.engine.model  # noqa: F401  (the slow imports, before somebody waits for them)
+
     torch.set_num_threads(process.threads_for())
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -51,11 +51,13 @@ def go(page: Page, name: str) -> None:
 
 def painted(page: Page, at_least: int) -> None:
     """Wait until the canvas has drawn so many cells."""
-    page.wait_for_function(
-        "([css, n]) => { const find = (root) => { const c = root.querySelector(css); if (c) return c;"
-        " for (const e of root.querySelectorAll('*')) if (e.shadowRoot) { const f = find(e.shadowRoot); if (f) return f; }"
-        " return null; }; const c = find(document); return c && Number(c.dataset.painted) >= n; }",
-        arg=[CANVAS, at_least], timeout=LONG)
+    deadline = time.monotonic() + LONG / 1000
+    while time.monotonic() < deadline:
+        drawn = page.locator(CANVAS)
+        if drawn.count() and int(drawn.first.get_attribute("data-painted") or 0) >= at_least:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the canvas did not draw {at_least} cells")
 
 
 def no_error(page: Page) -> None:

@@ -64,7 +64,9 @@ def test_the_view_is_the_true_place_of_the_cells(prepared: Prepared, run: JobDir
     view = made.view()
     assert view is not None
     assert {k: (v.shape, v.dtype.kind) for k, v in view.items()} == {
-        "xy": ((40, 2), "f"), "pca": ((40, 2), "f"), "distance": ((40,), "f"), "codes": ((40, 2), "i")}
+        "xy": ((40, 2), "f"), "pca": ((40, 2), "f"), "distance": ((40,), "f"), "codes": ((40, 2), "i"),
+        "exact": ((), "b")}
+    assert view["exact"]
     np.testing.assert_allclose(view["pca"], prepared.X_pca[train, :2], atol=1e-3)
     np.testing.assert_allclose(view["distance"], 0, atol=0.05)  # they are training cells
     np.testing.assert_allclose(view["xy"], outputs.umap_of(prepared).transform(prepared.X_pca[train]), atol=0.1)
