@@ -62,6 +62,7 @@ def main() -> None:
         checkpoints.mkdir()
         for name in ("best.safetensors", "reference.safetensors"):  # `last` is for resuming
             shutil.copy(run / "checkpoints" / name, checkpoints / name)
+        shutil.copytree(run / "preview", ASSETS / "run" / "preview")
         (ASSETS / "run" / "notes.json").write_text(json.dumps({"title": "Demo: blood cells"}) + "\n")
     size = sum(p.stat().st_size for p in (ASSETS / "run" / "checkpoints").rglob("*") if p.is_file())
     print(

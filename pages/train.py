@@ -46,7 +46,7 @@ def show_run(run: JobDir) -> None:
             error_box(status.error)
         cells, curves, log = st.tabs(["Live cells", "Loss curves", "Settings and log"], key="train_tabs")
         with cells:
-            live.show_cells(run)
+            live.show_cells(run, status.active)
         with curves:
             live.show_curves(rows, f"loss-{run.id}")
         with log:

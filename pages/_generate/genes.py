@@ -95,6 +95,7 @@ def choose_genes(prepared: Prepared, markers: list[str]) -> list[str]:
             key=key,
             persist_state="session",
             placeholder="type a gene",
+            wrap=True,
             help="The best markers of each group to begin with.",
         )
         with st.popover("Paste a list", icon=":material/content_paste:"):

@@ -71,15 +71,16 @@ def choose_snapshot(run: JobDir, snapshots: list[int]) -> int:
     )
 
 
-def show_cells(run: JobDir) -> None:
+def show_cells(run: JobDir, active: bool) -> None:
     """Draw the generated cells of a snapshot over the real ones."""
     index = read_json(run.preview / "index.json", {})
     snapshots = [int(s) for s in index.get("snapshots", [])]
     if not (run.preview / "real.npz").exists() or not snapshots:
-        st.info(
-            "The first generated cells appear here when the diffusion model begins to learn; the codec comes first."
-        )
-        st.skeleton(height=420)
+        if active:
+            st.info("The first generated cells appear when the diffusion model begins; the codec learns first.")
+            st.skeleton(height=420)
+        else:
+            st.info("No snapshots of this run were kept.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=360):

@@ -70,7 +70,7 @@ def no_error(page: Page) -> None:
 def upload(page: Page, name: str, content: bytes) -> None:
     """Open a file of one's own on the Data page."""
     go(page, "Data")
-    page.get_by_role("button", name="Open cells").click()
+    page.get_by_text("Open cells", exact=True).click()
     if page.get_by_role("button", name="Another source").count():
         page.get_by_role("button", name="Another source").click()
     page.get_by_text("Where are your cells?").wait_for()
