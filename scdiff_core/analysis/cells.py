@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from scdiff_core.analysis.verdict import SOME_CELLS
 from scdiff_core.errors import ScdiffError
-
-FEW_CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class Cells:
         """Return the cells in `rows`."""
         labels = None if self.labels is None else np.asarray(self.labels)[rows]
         return Cells(self.counts[rows], self.log1p[rows], np.asarray(self.total_counts)[rows], labels)
+
+    def of_genes(self, genes: np.ndarray) -> Cells:
+        """Return the cells with the genes at these positions; library sizes stay as they are."""
+        return Cells(self.counts[:, genes], self.log1p[:, genes], self.total_counts, self.labels)
 
 
 def validate(generated: Cells, train: Cells, test: Cells) -> None:
@@ -56,7 +59,7 @@ def _mix(labels: np.ndarray) -> dict[str, float]:
 def notices(generated: Cells, train: Cells, test: Cells, n: int) -> list[str]:
     """Return what a reader must know before the figures: few cells, missing types, another mix of types."""
     warnings = []
-    if n < FEW_CELLS:
+    if n < SOME_CELLS:
         short = min((len(generated), "generated"), (len(test), "held-out real"), (len(train), "training"))
         warnings.append(f"Only {n} cells a side are compared, because there are only {n} {short[1]} cells: "
                         "the figures vary a lot from draw to draw.")
@@ -67,7 +70,8 @@ def notices(generated: Cells, train: Cells, test: Cells, n: int) -> list[str]:
     if not made:
         return warnings
     apart = 0.5 * sum(abs(made.get(k, 0) - real.get(k, 0)) for k in made.keys() | real.keys())
-    if real and apart > 0.15:
+    chance = 1 / np.sqrt(min(len(generated), len(test)))
+    if real and apart > 0.15 + chance:
         k = max(made.keys() | real.keys(), key=lambda k: abs(made.get(k, 0) - real.get(k, 0)))
         warnings.append(f"The mix of cell types differs ('{k}': {made.get(k, 0):.0%} of the generated cells, "
                         f"{real.get(k, 0):.0%} of the real ones), and that alone tells the two apart.")

@@ -182,7 +182,20 @@ def pearson(x: np.ndarray, y: np.ndarray) -> float:
 
 def gene_correlation_agreement(a: Array, b: Array) -> float:
     """Return Pearson's correlation between the gene-gene correlations of two sets (log1p [N, G], [M, G])."""
-    return pearson(gene_correlations(a), gene_correlations(b))
+    return correlation_agreement(gene_correlations(a), gene_correlations(b))
+
+
+def correlation_agreement(made: np.ndarray, real: np.ndarray) -> float:
+    """Return `gene_correlation_agreement` from `gene_correlations` of generated and of real cells.
+
+    Pairs with a gene that is constant in real cells are left out; one that is constant in generated cells
+    alone counts as uncorrelated, so that a collapsed gene is no gain. NaN without two varying real genes.
+    """
+    keep = np.isfinite(real)
+    if keep.sum() < 2 or np.ptp(real[keep]) == 0:
+        return float("nan")
+    agree = pearson(np.nan_to_num(made[keep]), real[keep])
+    return agree if np.isfinite(agree) else 0.0
 
 
 def gene_variance_ratio(a: Array, b: Array) -> float:

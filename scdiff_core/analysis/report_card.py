@@ -17,6 +17,7 @@ from scdiff_core.analysis.verdict import Row
 MAX_CELLS = 1000  # a side
 MAX_GENES = 4000  # the most variable ones; a forest over more takes minutes and tells no more
 CORRELATION_GENES = 500
+QUICK, THOROUGH = (80, 30, 2), (300, 300, 5)  # trees for genes, trees for components, folds
 MAX_TRAIN = 20_000  # training cells among which copies are looked for
 SHUFFLE, GAUSSIAN, COPIES = "gene-wise shuffle", "Gaussian per type", "copies of training cells"
 
@@ -60,7 +61,7 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     values
         `keys.COUNTS` or `keys.CONTINUOUS`; without counts there is no library size.
     thorough
-        Forests of 300 trees and 5 folds, as in benchmarks, instead of 100 and 2: about eight times slower.
+        Forests of 300 trees and 5 folds, as in benchmarks, instead of 80 and 2: about ten times slower.
 
     Raises
     ------
@@ -72,34 +73,40 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     rng = np.random.default_rng(seed)
     n = min(len(generated), len(train), len(test), MAX_CELLS)
     warnings = notices(generated, train, test, n)
-    sets = {"value": generated.take(metrics.subsample(len(generated), n, rng)),
-            "floor": train.take(metrics.subsample(len(train), n, rng))}
     held = test.take(metrics.subsample(len(test), n, rng))
+    floor = train.take(metrics.subsample(len(train), n, rng))
+    made = generated.take(metrics.subsample(len(generated), n, rng))
+    learn = train.take(metrics.subsample(len(train), MAX_TRAIN, rng))
+    genes = _variable(held.log1p, floor.log1p, MAX_GENES)
+    if len(genes) < test.log1p.shape[1]:
+        warnings.append(f"The {len(genes):,} most variable of {test.log1p.shape[1]:,} genes are compared.")
+        held, floor, made, learn = (c.of_genes(genes) for c in (held, floor, made, learn))
     tell("Making the baselines", 0.0)
-    sets[SHUFFLE] = _shuffled(sets["floor"], values, rng)
-    sets[GAUSSIAN] = _gaussian(train, n, values, rng)
-    genes = _variable(held.log1p, sets["floor"].log1p, MAX_GENES)
-    trees, trees_pca, folds = (300, 300, 5) if thorough else (100, 40, 2)
+    sets = {"value": made, "floor": floor, SHUFFLE: _shuffled(floor, values, rng),
+            GAUSSIAN: _gaussian(learn, n, values, rng)}
+    trees, trees_pca, folds = THOROUGH if thorough else QUICK
 
     collected = _Collected()
-    held_genes = metrics.dense(held.log1p[:, genes])
+    real = metrics.dense(held.log1p)
     for i, (name, cells) in enumerate(sets.items()):
         words = {"value": "Comparing the generated cells", "floor": "Comparing real with real cells"}
         tell(words.get(name, f"Comparing the baseline: {name}"), (i + 0.5) / (len(sets) + 1))
-        x = metrics.dense(cells.log1p[:, genes])
-        a, b = metrics.joint_pca(x, held_genes, 50, seed)
-        collected.put("rf_genes", name, metrics.rf_auc(held_genes, x, seed, trees=trees, folds=folds))
+        x = metrics.dense(cells.log1p)
+        place = metrics.joint_components(x, real, 50, seed)
+        a, b = place(x), place(real)
+        collected.put("rf_genes", name, metrics.rf_auc(real, x, seed, trees=trees, folds=folds))
         collected.put("rf_pca", name, metrics.rf_auc(b, a, seed, trees=trees_pca, folds=folds))
         for key, (value, spread) in metrics.mmd_and_energy(a[:, :30], b[:, :30], seed).items():
             collected.put(key, name, value)
             collected.spread(key, name, spread)
         collected.put("zero_share", name, metrics.zero_share(cells.counts))
         collected.put("library_size", name, metrics.median_library(cells.total_counts))
-    tell("Looking for copies and labels", len(sets) / (len(sets) + 1))
-    _near_real(collected, held, sets["floor"], rng)
-    _correlations(collected, sets, held, train, rng)
-    _labels(collected, sets, held, train, genes, seed, warnings)
-    _copies(collected, sets, held, train, genes, seed)
+        if name != "floor":
+            _copies(collected, name, a, b, place(learn.log1p), rng)
+    tell("Looking at genes together and at labels", len(sets) / (len(sets) + 1))
+    _near_real(collected, held, floor, rng)
+    _correlations(collected, sets, held, learn, rng)
+    _labels(collected, sets, held, learn, seed, warnings)
     if values != keys.COUNTS:
         collected.drop("library_size")
         warnings.append("The source has no counts, so library sizes cannot be compared.")
@@ -167,7 +174,7 @@ def _row_sums(counts: Any) -> np.ndarray:
 
 
 def _gaussian(train: Cells, n: int, values: str, rng: np.random.Generator) -> Cells:
-    some = train.take(metrics.subsample(len(train), 3 * MAX_CELLS, rng))
+    some = train.take(metrics.subsample(len(train), 2 * MAX_CELLS, rng))
     return Cells(*gaussian_per_type(some.log1p, some.labels, some.total_counts, n, rng,
                                     counts=values == keys.COUNTS))
 
@@ -188,8 +195,8 @@ def _near_real(collected: _Collected, held: Cells, floor: Cells, rng: np.random.
     collected.noise["rf_genes"] = collected.noise["rf_pca"] = metrics.auc_spread(n, n)
 
 
-def _labels(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells, genes: np.ndarray,
-            seed: int, warnings: list[str]) -> None:
+def _labels(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells, seed: int,
+            warnings: list[str]) -> None:
     """Add how often labels are found again; the floor is how often those of held-out real cells are."""
     if train.labels is None or held.labels is None or sets["value"].labels is None:
         return
@@ -200,38 +207,28 @@ def _labels(collected: _Collected, sets: dict[str, Cells], held: Cells, train: C
             warnings.append(f"There is one cell type only ('{known[0]}'), so label agreement says nothing.")
         return
     rows = rows[metrics.subsample(len(rows), 2 * MAX_CELLS, np.random.default_rng(seed))]
-    learn = train.take(rows)
-    classify = metrics.label_classifier(learn.log1p[:, genes], np.asarray(learn.labels), seed=seed)
+    known = np.unique(np.asarray(train.labels)[rows])
+    classify = metrics.label_classifier(train.log1p[rows], np.asarray(train.labels)[rows], seed=seed)
     for name, cells in {**sets, "floor": held}.items():
         labels = np.asarray(cells.labels)
         judged = np.flatnonzero(np.isin(labels, known))
-        collected.put("label_agreement", name, metrics.label_agreement(
-            classify, cells.log1p[judged][:, genes], labels[judged]))
+        collected.put("label_agreement", name,
+                      metrics.label_agreement(classify, cells.log1p[judged], labels[judged]))
     share = collected.values["label_agreement"]["floor"]
     if np.isfinite(share):
         collected.noise["label_agreement"] = max(0.02, float(np.sqrt(share * (1 - share) * 2 / len(held))))
 
 
-def _copies(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells, genes: np.ndarray,
-            seed: int) -> None:
-    """Add the copy rate; the floor holds halves of the held-out cells against each other."""
-    rng = np.random.default_rng(seed)
-    known = train.log1p[metrics.subsample(len(train), MAX_TRAIN, rng)][:, genes]
-    real = held.log1p[:, genes]
-    for name, cells in sets.items():
-        if name == "floor":
-            continue
-        made = cells.log1p[:, genes]
-        place = metrics.joint_components(made, real, 50, seed)
-        at_train = place(known)
-        of_real = metrics.nearest_distance(place(real), at_train)
-        collected.put("copy_rate", name,
-                      metrics.near_rate(metrics.nearest_distance(place(made), at_train), of_real))
-        if name == "value":
-            halves = [np.array_split(rng.permutation(of_real), 2) for _ in range(20)]
-            collected.put("copy_rate", "floor", float(np.mean([metrics.near_rate(a, b) for a, b in halves])))
-    collected.put("copy_rate", COPIES, 1.0)  # their distance is nothing
-    collected.noise["copy_rate"] = float(np.sqrt(0.05 * 0.95 * 2 / len(held)))
+def _copies(collected: _Collected, name: str, made: np.ndarray, real: np.ndarray, train: np.ndarray,
+            rng: np.random.Generator) -> None:
+    """Add the copy rate of one set; the floor holds halves of the held-out cells against each other."""
+    of_real = metrics.nearest_distance(real, train)
+    collected.put("copy_rate", name, metrics.near_rate(metrics.nearest_distance(made, train), of_real))
+    if name == "value":
+        halves = [np.array_split(rng.permutation(of_real), 2) for _ in range(20)]
+        collected.put("copy_rate", "floor", float(np.mean([metrics.near_rate(a, b) for a, b in halves])))
+        collected.put("copy_rate", COPIES, 1.0)  # their distance is nothing
+        collected.noise["copy_rate"] = float(np.sqrt(0.05 * 0.95 * 2 / len(real)))
 
 
 def _correlations(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells,
@@ -241,7 +238,7 @@ def _correlations(collected: _Collected, sets: dict[str, Cells], held: Cells, tr
     real = metrics.gene_correlations(held.log1p[:, genes])
 
     def agreement(cells: Cells) -> float:
-        return metrics.pearson(metrics.gene_correlations(cells.log1p[:, genes]), real)
+        return metrics.correlation_agreement(metrics.gene_correlations(cells.log1p[:, genes]), real)
 
     for name, cells in sets.items():
         collected.put("gene_correlation", name, agreement(cells))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+SOME_CELLS = 100  # a side; with fewer, only large differences show
 MIN_CELLS = 20  # a side; with fewer, chance alone explains anything
 LOWER, HIGHER, NEAR = "lower", "higher", "near floor"
 GOOD, FAIR, POOR, UNCLEAR = "good", "fair", "poor", "unclear"
@@ -137,8 +138,10 @@ def overall(rows: tuple[Row, ...], n: int) -> str:
     elif POOR in verdicts:
         start = "Generated cells are easy to tell from real ones"
     else:
-        start = "Generated cells resemble real ones, but a classifier can often tell them apart"
+        start = "Generated cells resemble real ones, but a classifier tells some of them apart"
     faults = [words for row in rows if row.verdict in (FAIR, POOR) for words in [_fault(row)] if words]
+    if n < SOME_CELLS:
+        start = f"As far as {n} cells a side can tell, g{start[1:]}"
     if not faults:
         return f"{start}{figure}."
     return f"{start}{figure}; {'but ' if start.endswith('ones') and POOR not in verdicts else ''}" \

@@ -89,3 +89,18 @@ def test_find_genes_takes_any_case_and_names_what_is_unknown() -> None:
     genes = np.array(["CD3D", "Cd8a", "CD8A", "LYZ"])
     assert find_genes(["cd3d", " LYZ ", "lyz", "CD8A", "cd8a", "NOPE", "NOPE", ""], genes) == (
         ["CD3D", "LYZ", "CD8A"], ["cd8a", "NOPE"])
+
+
+@pytest.mark.real
+def test_known_markers_of_blood_cells_are_found(real_data) -> None:
+    import anndata
+
+    adata = anndata.read_h5ad(real_data / "pbmc3k_counts.h5ad")
+    labels = adata.obs["cell_type"].astype(object).fillna("").to_numpy(str)
+    x = sparse.csr_matrix(adata.X, dtype=np.float32)
+    x = sparse.diags_array(1e4 / np.asarray(x.sum(1)).ravel()) @ x
+    keep = np.asarray((x > 0).sum(0)).ravel() > 200
+    table = rank_markers(x.tocsr()[:, keep].log1p(), adata.var_names[keep].to_numpy(str), labels, n=10)
+    found = table.groupby("group")["gene"].agg(set)
+    assert {"CD79A", "MS4A1"} <= found["B"] and {"NKG7", "GZMB"} <= found["NK"]
+    assert {"S100A8", "S100A9"} <= found["CD14+ Mono"]

@@ -51,9 +51,9 @@ def test_rf_auc_of_three_cells_and_of_one() -> None:
 
 
 def test_auc_spread_is_the_spread_of_the_mann_whitney_statistic(rng: np.random.Generator) -> None:
-    y = np.repeat([0, 1], [30, 50])
-    draws = [roc_auc_score(y, rng.normal(size=80)) for _ in range(800)]
-    assert metrics.auc_spread(30, 50) == pytest.approx(np.std(draws), rel=0.1)
+    ranks = rng.permuted(np.tile(np.arange(1, 81), (20_000, 1)), axis=1)
+    draws = (ranks[:, :30].sum(1) - 30 * 31 / 2) / (30 * 50)
+    assert metrics.auc_spread(30, 50) == pytest.approx(np.std(draws), rel=0.02)
 
 
 def test_joint_pca_keeps_distances_and_favours_neither_set(rng: np.random.Generator) -> None:
@@ -166,6 +166,12 @@ def test_gene_correlations_are_numpys_and_leave_constant_genes_out(rng: np.rando
     got = metrics.gene_correlations(sparse.csr_matrix(x))
     assert np.isnan(got).sum() == 5
     assert metrics.gene_correlation_agreement(x, x) == pytest.approx(1)
+    assert metrics.gene_correlation_agreement(np.ones_like(x), x) == 0
+    assert np.isnan(metrics.gene_correlation_agreement(x, np.ones_like(x)))
+    varied = rng.normal(size=(50, 6))
+    collapsed = varied.copy()
+    collapsed[:, :3] = 0
+    assert metrics.gene_correlation_agreement(collapsed, varied) < 0.9
 
 
 def test_gene_correlation_agreement_falls_to_nothing_when_genes_are_shuffled(rng: np.random.Generator) -> None:

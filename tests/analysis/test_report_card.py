@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 from scdiff_core import keys
+from scdiff_core.analysis import report_card as module
 from scdiff_core.analysis import verdict
 from scdiff_core.analysis.report_card import COPIES, GAUSSIAN, SHUFFLE, Cells, Report, report_card
 from scdiff_core.errors import ScdiffError
@@ -27,6 +28,14 @@ def simulate(n: int, seed: int, genes: int = 60) -> Cells:
     counts = rng.poisson(rates * rng.gamma(4, 1 / 4, size=rates.shape)).astype(np.float32)
     log1p = np.log1p(counts * 1e4 / total[:, None]).astype(np.float32)
     return Cells(sparse.csr_matrix(counts), sparse.csr_matrix(log1p), total, np.array(["B", "NK", "T"])[which])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_forests():
+    """Forests that are enough to tell the cells of these tests apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "QUICK", (30, 15, 2))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +185,19 @@ def test_sentences_name_what_is_wrong() -> None:
     assert "only 60.0 % are of the type that was asked for" in sentence and "sequenced shallower" in sentence
     fair = verdict.overall((verdict.judge(row("rf_genes", 0.66, 0.5, shuffle=0.8), 500),), 500)
     assert fair.startswith("Generated cells resemble real ones, but") and "66 % of the time" in fair
+
+
+def test_collapsed_cells_few_cells_and_many_genes() -> None:
+    train, test, made = simulate(60, 1, 12), simulate(40, 2, 12), simulate(40, 3, 12)
+    nothing = Cells(made.counts * 0, made.log1p * 0, made.total_counts, made.labels)
+    report = report_card(nothing, train, test)
+    assert report.row("gene_correlation").value == 0 and report.row("zero_share").verdict == "poor"
+    assert report.sentence.startswith("As far as 40 cells a side can tell, generated cells are easy to tell")
+
+
+def test_of_many_genes_the_most_variable_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_GENES", 8)
+    train, test, made = simulate(60, 1, 12), simulate(30, 2, 12), simulate(30, 3, 12)
+    report = report_card(made, train, test)
+    assert report.settings["genes"] == 8 and "The 8 most variable of 12 genes are compared." in report.warnings
+    assert report.row("library_size").value == np.median(made.total_counts)
