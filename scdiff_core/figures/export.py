@@ -184,10 +184,11 @@ def _half_violin(place: Any, at: int, values: np.ndarray, width: float, side: st
 
 
 def export_heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = None,
-                    generated_labels: np.ndarray | None = None, genes: Sequence[str] = (), *, per_group: int = 30,
-                    seed: int = 0, fmt: str = "svg") -> bytes:
+                    generated_labels: np.ndarray | None = None, genes: Sequence[str] = (),
+                    groups: Sequence[str] | None = None, *, per_group: int = 30, seed: int = 0,
+                    fmt: str = "svg") -> bytes:
     """Return `markers.heat_map` as a file: the same cells, real ones above generated ones."""
-    blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed)
+    blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed, groups)
     panels = [(w, b) for w, b in zip((REAL_WORDS, GENERATED_WORDS), blocks, strict=True) if b is not None]
     groups = panels[0][1].groups
     figure, axes = _figure(max(4.5, 0.42 * len(groups) + 2), (0.15 * len(genes) + 0.4) * len(panels) + 1.2,

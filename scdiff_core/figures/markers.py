@@ -116,14 +116,14 @@ def violin_plot(real: Any, real_labels: np.ndarray, generated: Any | None = None
 
 
 def heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = None,
-             generated_labels: np.ndarray | None = None, genes: Sequence[str] = (), *, per_group: int = 30,
-             seed: int = 0) -> go.Figure:
+             generated_labels: np.ndarray | None = None, genes: Sequence[str] = (),
+             groups: Sequence[str] | None = None, *, per_group: int = 30, seed: int = 0) -> go.Figure:
     """Return gene by cell heat maps (log1p), real cells above generated ones, group over group.
 
     Arrays as for `violin_plot`; at most `per_group` cells of a group, drawn by `seed`. Every group is equally
     wide, so a column of a group with few cells is broad; a group without cells stays empty.
     """
-    blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed)
+    blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed, groups)
     panels = [(w, b) for w, b in zip((REAL_WORDS, GENERATED_WORDS), blocks, strict=True) if b is not None]
     height = (15 * len(genes) + GAP) * len(panels) + 130
     figure = make_subplots(len(panels), 1, shared_xaxes=True, subplot_titles=[w for w, _ in panels],

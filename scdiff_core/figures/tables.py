@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +52,18 @@ class HeatBlock:
 
 
 def heat_blocks(real: Any, real_labels: np.ndarray, generated: Any | None, generated_labels: np.ndarray | None,
-                per_group: int = 30, seed: int = 0) -> tuple[HeatBlock, HeatBlock | None]:
+                per_group: int = 30, seed: int = 0, groups: Sequence[str] | None = None,
+                ) -> tuple[HeatBlock, HeatBlock | None]:
     """Return real and generated cells (log1p [N, K], [M, K]) drawn for a heat map, with the same groups.
 
-    At most `per_group` cells of each group, by `seed`. Cells without a label are left out.
+    At most `per_group` cells of each group, by `seed`; the groups in the order given, else all
+    of them. Cells without a label are left out.
     """
     rng = np.random.default_rng(seed)
     sets = [(real, np.asarray(real_labels).astype(str))]
     if generated is not None and generated_labels is not None:
         sets.append((generated, np.asarray(generated_labels).astype(str)))
-    groups = tuple(sorted({str(g) for _, labels in sets for g in labels} - {""}, key=natural))
+    groups = tuple(groups or sorted({str(g) for _, labels in sets for g in labels} - {""}, key=natural))
     blocks = []
     for x, labels in sets:
         columns, of, edges = [], [], [0.0]

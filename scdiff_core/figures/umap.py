@@ -66,12 +66,12 @@ def umap_scatter(xy: np.ndarray, labels: np.ndarray | None = None, values: np.nd
     _legend(figure, [words for _, words in parts], labels is not None or values is not None)
     figure.update_xaxes(title=f"{axis} 1", showticklabels=False, showgrid=False, ticks="")
     figure.update_yaxes(title=f"{axis} 2", showticklabels=False, showgrid=False, ticks="", scaleanchor="x")
-    if values is not None:
-        return frame(figure, height, legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0})
     many = len({trace.name for trace in figure.data}) > 22
-    return frame(figure, height, title={"text": title, "font": {"size": 15}} if title else None,
-                 margin={"l": 24, "r": 10, "t": 44, "b": 30},
-                 legend={"font": {"size": 10 if many else 12}, "itemsizing": "constant"})
+    legend = {"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0} if values is not None else \
+        {"font": {"size": 10 if many else 12}, "itemsizing": "constant"}
+    frame(figure, height, title={"text": title, "font": {"size": 15}} if title and values is None else None,
+          margin={"l": 24, "r": 10, "t": 44, "b": 30}, legend=legend)
+    return figure.update_xaxes(title_standoff=16)
 
 
 def _legend(figure: go.Figure, kinds: list[str], coloured: bool) -> None:

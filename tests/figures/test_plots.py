@@ -144,6 +144,8 @@ def test_heat_map_has_the_cells_themselves_group_over_group(real, made, genes) -
     assert first.values.shape == (4, 20) and first.edges[0] == 0 and first.edges[-1] == 2
     columns = {tuple(c) for c in real.x.toarray()[real.labels == "T2"]}
     assert {tuple(c) for c in first.values[:, first.of == 0].T} <= columns
+    turned = plots.heat_blocks(real.x, real.labels, None, None, groups=["T10", "T2"])
+    assert turned[0].groups == ("T10", "T2") and turned[1] is None
     figure = plots.heat_map(real.x, real.labels, made.x, made.labels, genes)
     assert titles(figure) == ["real", SYNTHETIC] and list(figure.data[0].y) == genes
     assert list(figure.layout.xaxis2.ticktext) == ["T2", "T10"]
