@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages._shared import context
 from pages._shared.trouble import error_box
@@ -71,8 +72,18 @@ def _save_upload(upload: Any) -> str:
     return str(target)
 
 
+def _let_go(upload: Any) -> None:
+    """Free the copy of an upload in the server's memory, which Streamlit would keep until the visitor leaves."""
+    upload.close()
+    context_of_run = get_script_run_ctx()
+    if context_of_run is not None:
+        context_of_run.uploaded_file_mgr.remove_file(context_of_run.session_id, upload.file_id)
+
+
 def choose_source() -> None:
     """Draw the three ways to bring cells in."""
+    if "source_error" in st.session_state:
+        error_box(st.session_state.pop("source_error"))
     way = st.segmented_control(
         "Where are your cells?",
         ["Upload a file", "A path on this computer", "A demo"],
@@ -97,8 +108,7 @@ def choose_source() -> None:
         if upload is not None:
             with st.spinner("Saving the file…"):
                 path = _save_upload(upload)
-            upload.close()
-            # a new key lets go of the copy that Streamlit keeps in memory
+            _let_go(upload)
             st.session_state["upload_generation"] = generation + 1
             open_path(path)
     elif way == "A path on this computer":
@@ -132,8 +142,9 @@ def open_path(path: str) -> None:
     try:
         found = sniff(Path(path))
     except ScdiffError as error:
-        error_box(error)
-        return
+        # told after the next run, in which the uploader is a new one and lets go of the file
+        st.session_state["source_error"] = error.to_dict()
+        st.rerun()
     if len(found.genomes) > 1:
         st.session_state["ask_genome"] = {"path": path, "genomes": list(found.genomes)}
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
+import psutil
 import pytest
 from helpers import tiny_counts_adata
 
@@ -104,7 +105,11 @@ def train(page: Page, codec_steps: int, steps: int) -> None:
     page.get_by_text("Advanced", exact=True).click()
     set_number(page, "Codec steps", codec_steps)
     set_number(page, "Diffusion steps", steps)
+    before = page.evaluate("new URLSearchParams(location.search).get('run')")
     page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_function("old => new URLSearchParams(location.search).get('run') !== old", arg=before, timeout=LONG)
+    page.get_by_text("0 of ").or_(page.get_by_text("Time so far")).first.wait_for()
+    page.wait_for_timeout(1000)  # until what stood there of another run is gone
 
 
 def generate(page: Page, workspace: Path, wanted: str, cells: int, real: int) -> anndata.AnnData:
@@ -211,3 +216,26 @@ def test_the_whole_way_with_pbmc3k(browser_page: Page, app: str, workspace: Path
     train(page, 60, 60)
     made = generate(page, workspace, "CD14+ Mono", 200, 2500)
     assert made.n_obs == 200 and made.n_vars == 2000
+
+
+@pytest.mark.slow
+def test_a_400_mb_upload_is_taken_and_its_memory_given_back(
+        browser_page: Page, serve: Callable[..., str], tmp_path: Path) -> None:
+    page = browser_page
+    url = serve(ROOT / "app.py", tmp_path / "workspace")
+    server = psutil.Process(serve.running[url].pid)
+    page.goto(url)
+    go(page, "Data")
+    page.get_by_text("Where are your cells?").wait_for()
+    before = server.memory_info().rss
+    large = tmp_path / "large.h5ad"
+    with large.open("wb") as handle:
+        handle.truncate(400_000_000)
+    page.locator("input[type=file]").set_input_files(large)
+    page.locator("[data-testid=stAlertContentError]").first.wait_for(timeout=LONG)  # it holds nothing but zeros
+    saved = list((tmp_path / "workspace" / "uploads").rglob("large.h5ad"))
+    assert [p.stat().st_size for p in saved] == [400_000_000]
+    deadline = time.monotonic() + 60
+    while server.memory_info().rss > before + 150e6 and time.monotonic() < deadline:
+        page.wait_for_timeout(500)
+    assert server.memory_info().rss < before + 150e6
