@@ -290,7 +290,9 @@ def report(
     made = outputs.find_set(job, asked)
     if made is None:
         made = outputs.write_set(outputs.new_path(job), _generate(job, asked), asked, prepared)
-    card = made.report() or outputs.write_report(made, prepared, asked, tools.Progress().tell).to_dict()
+    card = made.report()
+    if card is None or not card.get("settings", {}).get("thorough"):
+        card = outputs.write_report(made, prepared, asked, tools.Progress().tell, thorough=True).to_dict()
     say(card["sentence"])
     if json_:
         write_json(Path(json_).expanduser(), card)

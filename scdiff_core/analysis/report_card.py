@@ -114,7 +114,7 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
             collected.drop("zero_share")
     rows = tuple(verdict.judge(row, n) for row in collected.rows())
     settings = {"genes": len(genes), "trees": trees, "trees_pca": trees_pca, "folds": folds, "seed": seed,
-                "values": values}
+                "values": values, "thorough": thorough}
     tell("Done", 1.0)
     return Report(rows, n, tuple(warnings), verdict.overall(rows, n), settings)
 

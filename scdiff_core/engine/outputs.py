@@ -241,8 +241,11 @@ def _aligned(adata: AnnData, prepared: Prepared) -> AnnData:
 
 
 def write_report(made: GeneratedSet, prepared: Prepared, config: GenerateConfig,
-                 progress: Callable[[str, float], None] | None = None) -> Report:
+                 progress: Callable[[str, float], None] | None = None, *, thorough: bool = False) -> Report:
     """Score a generated set against the real cells of the same conditions, and keep the report card.
+
+    `thorough` takes the forests by which models are compared (300 trees, five folds); the page's quick ones
+    are a little easier to deceive.
 
     Raises
     ------
@@ -254,7 +257,7 @@ def write_report(made: GeneratedSet, prepared: Prepared, config: GenerateConfig,
     train, test = (real_rows(prepared, config.where, split) for split in (keys.TRAIN, keys.TEST))
     report = report_card(generated_cells(_aligned(made.cells(), prepared), prepared),
                          real_cells(prepared, train), real_cells(prepared, test),
-                         values=prepared.values, seed=config.seed, progress=progress)
+                         values=prepared.values, seed=config.seed, progress=progress, thorough=thorough)
     write_json(made.path / REPORT, report.to_dict())
     return report
 
