@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages._shared import context
@@ -76,8 +77,9 @@ def _let_go(upload: Any) -> None:
     """Free the copy of an upload in the server's memory, which Streamlit would keep until the visitor leaves."""
     upload.close()
     context_of_run = get_script_run_ctx()
-    if context_of_run is not None:
-        context_of_run.uploaded_file_mgr.remove_file(context_of_run.session_id, upload.file_id)
+    manager = context_of_run.uploaded_file_mgr if context_of_run is not None else None
+    if context_of_run is not None and isinstance(manager, MemoryUploadedFileManager):
+        manager.remove_file(context_of_run.session_id, upload.file_id)
 
 
 def choose_source() -> None:

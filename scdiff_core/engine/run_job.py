@@ -210,7 +210,7 @@ def _train(job: JobDir, config: Any, record: Record, threads: int) -> int:
     event = None
     for event in train(job, prepared, config, resume=record.resumed):
         record.event(event)
-    where = {} if event is None else {"step": event.step, "total": event.total}
+    where: dict[str, Any] = {} if event is None else {"step": event.step, "total": event.total}
     if event is not None and event.stopped:
         record.end(jobs.STOPPED, phase="stopped", message="Stopped and saved.", **where)
         return INTERRUPTED
