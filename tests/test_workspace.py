@@ -65,6 +65,17 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_others_may_read_what_a_library_wrote_for_its_owner_alone(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        temporary.unlink()
+        temporary.write_text("weights")
+        temporary.chmod(0o600)
+
+    write_text(tmp_path / "usual", "")
+    atomic_write(tmp_path / "a", write)
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_json_never_holds_a_number_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
