@@ -103,7 +103,7 @@ class CodecConfig(Frozen):
     kl_weight: float = Field(default=1.0, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    thin: float = Field(default=0.5, ge=0, lt=0.95)  # least share of counts the encoder sees in training; 0: all
+    thin: float = Field(default=0.5, ge=0, le=1)  # least share of counts the encoder sees in training; 1: all
     stray: float = Field(default=1e-3, ge=0, lt=0.5)  # share of values that may be strays, which teach nothing
 
 

@@ -20,6 +20,7 @@ CHUNK = 512  # cells that are encoded or decoded at a time outside training
 HELD_OUT = 0.06  # share of the training cells on which losses are watched
 HELD_OUT_MAX = 2000
 FEWEST_TO_SPLIT = 50
+MOLECULES = 2_000_000  # of a minibatch; with more, a binomial draw for each count is quicker
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,17 @@ class Minibatch:
     log1p: Tensor
     total: Tensor
     values: Values
+
+
+def _thin(counts: np.ndarray, share: float, generator: torch.Generator) -> np.ndarray:
+    """Return a binomial draw of each count (at least 1): molecule by molecule, if those are not too many."""
+    ends = np.cumsum(counts, dtype=np.float64).astype(np.int64)
+    if not len(ends) or ends[-1] > MOLECULES:
+        n = torch.from_numpy(counts)
+        return torch.binomial(n, torch.full_like(n, share), generator=generator).numpy()
+    kept = (torch.rand(int(ends[-1]), generator=generator) < share).numpy()
+    starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])
+    return np.add.reduceat(kept, starts, dtype=np.float32)
 
 
 class Cells:
@@ -75,24 +87,23 @@ class Cells:
         """Return the cells of some rows."""
         return self._minibatch(*self._values(rows), self.total[rows])
 
-    def split(self, rows: np.ndarray, share: float, generator: torch.Generator) -> tuple[Minibatch, Minibatch]:
-        """Return the cells of some rows as two independent thinned ones, of `share` of the counts and the rest.
+    def thinned(self, rows: np.ndarray, share: float, generator: torch.Generator
+                ) -> tuple[Minibatch, Tensor, Values]:
+        """Return the cells of some rows with about `share` of their counts, and the whole totals and counts.
 
-        Each molecule goes to the first with probability `share`. For Poisson counts the two parts are
-        independent given the rates (count splitting, Neufeld et al. 2024, section 2), so what a codec
-        learns from one to say about the other cannot be the cell's own noise.
+        Each molecule is kept with probability `share`, as if the cell had been sequenced less.
         """
         flat, cell, data = self._values(rows)
         total = self.total[rows]
-        counts = torch.from_numpy(data)
-        first = torch.binomial(counts, torch.full_like(counts, share), generator=generator).numpy()
+        left = _thin(data, share, generator)
         kept = np.bincount(cell, data, len(rows)).astype(np.float32)
         other = torch.from_numpy(np.maximum(np.round(total - kept), 0).astype(np.float32))
         rest = torch.binomial(other, torch.full_like(other, share), generator=generator).numpy()
-        total_first = np.bincount(cell, first, len(rows)).astype(np.float32) + rest
-        there, left = first > 0, data > first
-        return (self._minibatch(flat[there], cell[there], first[there], np.maximum(total_first, 1)),
-                self._minibatch(flat[left], cell[left], (data - first)[left], np.maximum(total - total_first, 1)))
+        less = np.maximum(np.bincount(cell, left, len(rows)).astype(np.float32) + rest, 1)
+        there = left > 0
+        whole = Values((len(rows), self.matrix.shape[1]), *(torch.from_numpy(v).to(self.device) for v in (flat, data)))
+        return (self._minibatch(flat[there], cell[there], left[there], less),
+                torch.from_numpy(total).to(self.device), whole)
 
     def some(self, n: int) -> Cells:
         """Return n of the cells (all, if there are fewer), evenly spaced."""

@@ -9,7 +9,7 @@ from scdiff_core.errors import ScdiffError, nearest
 PRESETS: dict[str, tuple[CodecConfig, DiffusionConfig]] = {
     "quick": (CodecConfig(steps=450, hidden=(192,)),
               DiffusionConfig(steps=600, width=256, ema=0.995, patience=10)),
-    "standard": (CodecConfig(steps=1200), DiffusionConfig(steps=1500, width=384, patience=15)),
+    "standard": (CodecConfig(steps=900), DiffusionConfig(steps=1300, width=384, patience=15)),
     "thorough": (CodecConfig(steps=4000, hidden=(384,)),
                  DiffusionConfig(steps=8000, width=512, depth=4, ema=0.9995, patience=20)),
 }
@@ -28,5 +28,5 @@ def preset(name: str, values: str = keys.COUNTS) -> tuple[CodecConfig, Diffusion
                           "The presets are " + ", ".join(PRESETS) + ".", "Choose one of those.")
     codec, diffusion = PRESETS[name]
     if values != keys.COUNTS:  # there are no molecules to thin
-        codec = codec.model_copy(update={"thin": 0.0, "dropout": 0.2})
+        codec = codec.model_copy(update={"thin": 1.0, "dropout": 0.2})
     return codec, diffusion

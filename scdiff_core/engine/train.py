@@ -33,7 +33,7 @@ NAMES = ("codec", "calibrate", "diffusion")
 
 @dataclass(frozen=True)
 class Event:
-    """How far a training is. Losses: nats a cell (codec), unevenness (calibrate), 1 for no knowledge (diffusion)."""
+    """How far a training is. Losses: nats a cell (codec), disagreement (calibrate), 1 for no knowledge (diffusion)."""
 
     phase: str
     step: int
@@ -230,4 +230,5 @@ class _Run:
         self.save_at = time.monotonic()
 
     def _meta(self, phase: Phase, meta: dict[str, Any]) -> dict[str, Any]:
-        return {**meta, "loss_train": self.shown, "fingerprint": self.config.fingerprint, "sizes": self.training.sizes.to_dict()}
+        return {**meta, "loss_train": self.shown, "fingerprint": self.config.fingerprint,
+                "sizes": self.training.sizes.to_dict()}

@@ -13,12 +13,12 @@ from scdiff_core.engine.batches import Cells, Minibatch
 from scdiff_core.engine.device import adam, autocast
 from scdiff_core.engine.phase import Phase
 from scdiff_core.nn.codec import VAE, Codec, Posterior, kl_to_standard_normal
+from scdiff_core.nn.likelihood import Values
 from scdiff_core.nn.pca import PCACodec
 
 DISPERSION_RATE = 10.0  # dispersions converge later than means, and get this much more learning rate
 KL_WARM_UP = 0.2  # share of the steps over which the weight of the KL term rises
 STRAY_FROM = 0.3  # share of the steps after which stray counts lose their say
-THIN_TO = 0.95  # the largest share of the counts that the encoder sees in training
 PCA_STEPS = 300  # enough for the few parameters of the PCA codec
 
 
@@ -42,8 +42,8 @@ def start_codec(codec: Codec, prepared: Prepared, rows: np.ndarray) -> None:
 class CodecPhase(Phase):
     """Trains a codec on the evidence lower bound, in nats a cell.
 
-    For counts, each cell is split in two thinned ones at each step: the encoder sees the first and the
-    decoder answers for the second (`Cells.split`).
+    For counts, the encoder sees each cell thinned at random while the decoder answers for the whole, so
+    that the codes cannot hold the cell's own noise (the codec would learn its cells by heart otherwise).
     """
 
     def __init__(self, codec: Codec, config: CodecConfig, cells: Cells, held_out: Cells, seed: int,
@@ -57,19 +57,19 @@ class CodecPhase(Phase):
         steps = config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
         super().__init__("codec", steps, {"codec": codec},
                          adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
-        self.comparable = not (config.thin and cells.counts_like and isinstance(codec, VAE))
+        self.comparable = config.thin == 1 or not cells.counts_like or not isinstance(codec, VAE)
 
-    def _loss(self, seen: Minibatch, told: Minibatch, kl_weight: float, stray: float,
+    def _loss(self, seen: Minibatch, total: Tensor, values: Values, kl_weight: float, stray: float,
               generator: torch.Generator) -> Tensor:
-        """Return the negative evidence lower bound of each cell, [B]: `told`, given codes from `seen`."""
+        """Return the negative evidence lower bound of each cell, [B]: its values, given codes of what was seen."""
         codec = self.codec
         with autocast(self.device):
             posterior = codec.encode(seen.log1p, seen.total)
             z = posterior.sample(generator)
-            if codec.counts and told is not seen:
-                z = torch.cat([z[:, :codec.n_latent], codec.depth(told.total)], 1)
+            if codec.counts:
+                z = torch.cat([z[:, :codec.n_latent], codec.depth(total)], 1)
             likelihood = codec.decode(z)
-        loss = -likelihood.log_likelihood(told.values, stray)
+        loss = -likelihood.log_likelihood(values, stray)
         if isinstance(codec, VAE):
             k = codec.n_latent
             loss = loss + kl_weight * kl_to_standard_normal(Posterior(posterior.mean[:, :k], posterior.std[:, :k]))
@@ -84,11 +84,11 @@ class CodecPhase(Phase):
         stray = config.stray if self.step > STRAY_FROM * self.steps else 0.0
         if self.comparable:
             seen = self.cells.take(rows)
-            loss = self._loss(seen, seen, kl_weight, stray, generator).mean()
-        else:  # the codes answer for a part of the counts, so they may cost that part
-            share = config.thin + (THIN_TO - config.thin) * float(torch.rand((), generator=generator))
-            seen, told = self.cells.split(rows, share, generator)
-            loss = self._loss(seen, told, (1 - share) * kl_weight, stray, generator).mean()
+            loss = self._loss(seen, seen.total, seen.values, kl_weight, stray, generator).mean()
+        else:
+            share = config.thin + (1 - config.thin) * float(torch.rand((), generator=generator))
+            seen, total, values = self.cells.thinned(rows, share, generator)
+            loss = self._loss(seen, total, values, kl_weight, stray, generator).mean()
         self.descend(loss)
         self.step += 1
         return loss.detach()
@@ -105,7 +105,8 @@ class CodecPhase(Phase):
     def _bound(self, cells: Cells) -> float:
         self.codec.eval()
         generator = torch.Generator().manual_seed(0)
-        sums = [self._loss(m, m, self.config.kl_weight, self.config.stray, generator).sum() for m in cells.chunks()]
+        sums = [self._loss(m, m.total, m.values, self.config.kl_weight, self.config.stray, generator).sum()
+                for m in cells.chunks()]
         return float(torch.stack(sums).sum()) / len(cells)
 
 

@@ -142,7 +142,6 @@ class CountHead(nn.Module):
     def forward(self, h: Tensor, log_total: Tensor) -> NegativeBinomial:
         """Return the distribution of features h [B, n_in] at log library size [B, 1]."""
         log_mean = torch.log_softmax(self.logits(h).float(), 1)[:, :-1] + log_total
-        log_mean = log_mean.clamp(-18.0, 14.0)
         return NegativeBinomial(log_mean, (self.theta + self.slope * log_mean).clamp(-6.0, 9.0))
 
 

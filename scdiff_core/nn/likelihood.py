@@ -55,11 +55,11 @@ class _NegativeBinomialLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_mean: Tensor, log_theta: Tensor, values: Values, stray: float) -> Tensor:
-        ratio = log_mean - log_theta
+        ratio = (log_mean - log_theta).exp_()  # mu / theta
         theta = log_theta.exp()
-        log_zero = softplus(ratio)  # log(1 + mu / theta)
+        log_zero = ratio.log1p()
         zeros = theta * log_zero
-        share = ratio.sigmoid_()  # mu / (mu + theta)
+        share = ratio.div_(1 + ratio)  # mu / (mu + theta)
         at, x = values.index, values.value
         t, lz, s = theta.view(-1)[at], log_zero.view(-1)[at], share.view(-1)[at]
         log_t = log_theta.view(-1)[at]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -64,12 +65,12 @@ def test_order_of_convergence(kind, order):
     schedule = Karras(0.02, 40.0, 7.0)
     x = noise(50) * 40
     errors = []
-    alpha, end = schedule(torch.zeros((), dtype=torch.float64))
+    _, end = schedule(torch.zeros((), dtype=torch.float64))
     for steps in (41, 81, 161):
         *_, before, _ = list(kind(Gaussian(schedule), schedule, steps).iterate(x, nothing(50), torch.Generator()))
         exact = MEAN + (STD**2 + end**2).sqrt() * (x - MEAN) / (STD**2 + 40.0**2).sqrt()
         errors.append((before.x - exact).abs().max().item())
-    ratios = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    ratios = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert ratios == pytest.approx([order] * 2, abs=0.25)
 
 

@@ -26,7 +26,7 @@ def test_stopping_early_is_on(name):
 
 
 def test_values_that_are_no_counts_are_not_thinned():
-    assert preset("standard", keys.CONTINUOUS)[0].thin == 0
+    assert preset("standard", keys.CONTINUOUS)[0].thin == 1
     assert preset("standard", keys.COUNTS) == PRESETS["standard"]
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 
 import pytest
 import torch
-
-sys.path.insert(0, os.path.dirname(__file__))
 from engine_data import small_config, small_prepared
 
 from scdiff_core.config import from_yaml

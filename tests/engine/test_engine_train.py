@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, os.path.dirname(__file__))
 from engine_data import small_config, small_prepared
 
 from scdiff_core import keys
@@ -58,7 +54,7 @@ def test_codec_and_diffusion_learn(tmp_path):
 
 
 def test_previews_are_small_arrays_with_an_index(trained):
-    job, prepared, config, _ = trained
+    job, _, config, _ = trained
     real = np.load(job.preview / "real.npz", allow_pickle=False)
     assert json.loads(str(real["names"])) == ["B", "CD4 T", "NK"]
     assert real["xy"].shape == real["pca2"].shape == (len(real["codes"]), 2)
@@ -129,22 +125,26 @@ def test_minibatches_hold_the_cells_and_their_normalised_values():
     np.testing.assert_allclose(m.total.numpy(), prepared.total_counts[[3, 5]])
 
 
-def test_splitting_shares_every_molecule_out():
+def test_thinning_keeps_a_share_of_every_molecule():
     prepared = small_prepared()
     cells = Cells(prepared, np.arange(200), torch.device("cpu"))
     rows = np.arange(200)
-    one, rest = cells.split(rows, 0.7, torch.Generator().manual_seed(0))
+    less, total, values = cells.thinned(rows, 0.7, torch.Generator().manual_seed(0))
+    counts = less.values.dense()
     whole = cells.take(rows)
-    assert torch.equal(one.values.dense() + rest.values.dense(), whole.values.dense())
-    torch.testing.assert_close(one.total + rest.total, whole.total)
-    assert (one.values.dense().sum() / whole.values.dense().sum()).item() == pytest.approx(0.7, abs=0.01)
-    assert (one.total.sum() / whole.total.sum()).item() == pytest.approx(0.7, abs=0.01)
+    assert torch.equal(values.dense(), whole.values.dense())
+    assert torch.equal(total, whole.total)
+    assert torch.all(counts <= whole.values.dense())
+    assert torch.equal(counts, counts.round())
+    assert (counts.sum() / whole.values.dense().sum()).item() == pytest.approx(0.7, abs=0.01)
+    assert (less.total.sum() / whole.total.sum()).item() == pytest.approx(0.7, abs=0.01)
+    assert torch.all(less.total >= counts.sum(1))
 
 
 @pytest.mark.parametrize(("values", "kind"), [(keys.CONTINUOUS, "vae"), (keys.CONTINUOUS, "pca"), (keys.COUNTS, "pca")])
 def test_other_codecs_and_values_train(tmp_path, values, kind):
     prepared = small_prepared(values=values)
-    config = small_config(prepared, codec={"kind": kind, "thin": 0.0})
+    config = small_config(prepared, codec={"kind": kind, "thin": 1.0})
     job = Workspace(tmp_path).create(config, "other")
     events = list(train(job, prepared, config, resume=False))
     codec = [e.loss_test for e in events if e.phase == "codec" and e.loss_test is not None]
