@@ -141,6 +141,7 @@ with frame.page("Generate", "Ask the model for new cells and hold them against r
         if pressed or st.session_state.pop("generate_now", False):
             ask.begin(run, wanted)
         busy = ask.follow(run)
+        ask.warm(run)
     with right:
         sets = list_sets(run)
         if sets:

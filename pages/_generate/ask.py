@@ -126,6 +126,14 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
     )
 
 
+def warm(run: JobDir) -> None:
+    """Have the worker load a model and its map while the visitor still chooses, once a session."""
+    known = st.session_state.setdefault("warmed", [])
+    if run.id not in known and worker.under_way(request_key(run)) is None:
+        known.append(run.id)
+        worker.submit(f"warm-{run.id}", "warm", run=str(run.path))
+
+
 def begin(run: JobDir, config: GenerateConfig) -> None:
     """Send the request to the worker; the cells come into a directory of their own."""
     output = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
