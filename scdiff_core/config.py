@@ -100,7 +100,7 @@ class CodecConfig(Frozen):
     steps: int = Field(default=2000, ge=1)
     minibatch: int = Field(default=256, ge=2)
     lr: float = Field(default=1e-3, gt=0)
-    kl_weight: float = Field(default=1.0, ge=0)
+    kl_weight: float = Field(default=0.5, ge=0)  # at 1 the codes forget part of what tells close types apart
     dropout: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     thin: float = Field(default=0.5, ge=0, le=1)  # least share of counts the encoder sees in training; 1: all

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import streamlit as st
-from scdiff_core.figures.palette import colours
 
 from pages._shared.cell_canvas import Layer, cell_canvas
 from scdiff_core import keys
 from scdiff_core.data.prepared import Prepared
+from scdiff_core.figures.palette import colours
 
 MAX_CATEGORIES = 60
 HIDDEN = {keys.SPLIT}
