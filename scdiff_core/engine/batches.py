@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -58,8 +57,7 @@ class Cells:
 
     def __init__(self, prepared: Prepared, rows: np.ndarray, device: torch.device) -> None:
         self.counts_like = prepared.values == keys.COUNTS
-        self.matrix: sp.csr_matrix = prepared.counts[rows]
-        self.matrix.sort_indices()
+        self.matrix, self.rows = prepared.counts, np.asarray(rows)  # not cut: the matrix may be large
         self.total = np.maximum(np.asarray(prepared.total_counts[rows], np.float32), 1.0)
         self.device = device
         codes, conts = prepared.vocab.encode(prepared.obs.iloc[rows])
@@ -67,11 +65,11 @@ class Cells:
         self.condition = Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(device)
 
     def __len__(self) -> int:
-        return self.matrix.shape[0]
+        return len(self.rows)
 
     def _values(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return flat positions, cells (of the minibatch) and values of the non-zero entries."""
-        part = self.matrix[rows]
+        part = self.matrix[self.rows[rows]]
         cell = np.repeat(np.arange(len(rows)), np.diff(part.indptr))
         return cell * np.int64(part.shape[1]) + part.indices, cell, part.data
 
@@ -109,7 +107,7 @@ class Cells:
         """Return n of the cells (all, if there are fewer), evenly spaced."""
         rows = np.linspace(0, len(self) - 1, min(n, len(self))).round().astype(np.int64)
         few = copy.copy(self)
-        few.matrix, few.total = self.matrix[rows], self.total[rows]
+        few.rows, few.total = self.rows[rows], self.total[rows]
         few.condition = self.condition.rows(torch.from_numpy(rows).to(self.device))
         return few
 

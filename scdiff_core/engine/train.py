@@ -21,7 +21,7 @@ from scdiff_core.engine.device import choose, memory_mb
 from scdiff_core.engine.model import Sizes, write_reference
 from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import Preview
-from scdiff_core.engine.train_codec import CodecPhase, build_codec, is_positive, start_codec
+from scdiff_core.engine.train_codec import CodecPhase, build_codec, codec_steps, is_positive, start_codec
 from scdiff_core.engine.train_diffusion import DiffusionPhase, build_backbone
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
@@ -130,9 +130,7 @@ class _Run:
     def _plan(self) -> tuple[dict[str, int], int]:
         """Return at which step of the whole each phase begins, and the steps of the whole."""
         offsets, total = {}, 0
-        codec = CodecPhase(self.training.codec, self.config.codec, self.training.cells, self.training.held_out,
-                           0, self.training.device).steps
-        for name, steps in zip(NAMES, (codec, 1, self.config.diffusion.steps), strict=True):
+        for name, steps in zip(NAMES, (codec_steps(self.config.codec), 1, self.config.diffusion.steps), strict=True):
             offsets[name] = total
             total += steps
         return offsets, total

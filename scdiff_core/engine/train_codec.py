@@ -29,6 +29,11 @@ def build_codec(config: CodecConfig, n_genes: int, counts: bool, positive: bool,
     return VAE(n_genes, config.n_latent, config.hidden, counts, positive, config.dropout)
 
 
+def codec_steps(config: CodecConfig) -> int:
+    """Return how many steps the codec is trained for."""
+    return config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
+
+
 def start_codec(codec: Codec, prepared: Prepared, rows: np.ndarray) -> None:
     """Give a new codec what can be read off the training cells: library sizes, mean levels, components."""
     matrix, total = prepared.counts[rows], prepared.total_counts[rows]
@@ -54,8 +59,7 @@ class CodecPhase(Phase):
         own = {id(p) for p in dispersions}
         groups = [{"params": [p for p in codec.parameters() if id(p) not in own], "lr": config.lr},
                   {"params": dispersions, "lr": config.lr * DISPERSION_RATE, "weight_decay": 0.0}]
-        steps = config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
-        super().__init__("codec", steps, {"codec": codec},
+        super().__init__("codec", codec_steps(config), {"codec": codec},
                          adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
         self.comparable = config.thin == 1 or not cells.counts_like or not isinstance(codec, VAE)
 

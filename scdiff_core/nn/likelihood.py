@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import scipy.special
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-LOOP = 4096  # counts above this are taken from the normal approximation
-UNDERFLOW = 600.0  # -log P(0) beyond which float64 cannot begin the recursion
+LARGE, LOOP = 256.0, 512  # beyond this mean, or this count, a gamma of the same mean and variance stands in
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Values:
     shape
         (B, G).
     index
-        Flat positions of the non-zero values, [nnz], ascending.
+        Flat positions of the non-zero values, [nnz].
     value
         The values there, [nnz]: counts, or continuous values.
     """
@@ -42,6 +43,11 @@ class Values:
         """Return the values as a [B, G] matrix."""
         out = torch.zeros(self.shape[0] * self.shape[1], dtype=self.value.dtype, device=self.value.device)
         return out.index_copy(0, self.index, self.value).view(self.shape)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """Return a tensor in float64, on the CPU where the device knows none (MPS)."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
 
 
 def _per_cell(terms: Tensor, values: Values) -> Tensor:
@@ -123,10 +129,9 @@ class NegativeBinomial:
         return _NegativeBinomialLogLikelihood.apply(self.log_mean, self.log_theta, values, stray)
 
     def _start(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return theta, mu / (mu + theta), -log P(0) and P(0), flat and in float64."""
-        mean, theta = self.log_mean.double().exp().reshape(-1), self.log_theta.double().exp().reshape(-1)
-        exponent = theta * torch.log1p(mean / theta)
-        return theta, mean / (mean + theta), exponent, torch.exp(-exponent)
+        """Return mu, theta, mu / (mu + theta) and P(0), flat and in float64."""
+        mean, theta = (_exact(v).exp().reshape(-1) for v in (self.log_mean, self.log_theta))
+        return mean, theta, mean / (mean + theta), torch.exp(-theta * torch.log1p(mean / theta))
 
     def pit(self, values: Values, generator: torch.Generator) -> Tensor:
         """Return the randomised probability integral transform of the counts, [B, G] in (0, 1).
@@ -134,16 +139,16 @@ class NegativeBinomial:
         u = F(x - 1) + v P(x) with v uniform: uniform where the distribution is right
         (Czado, Gneiting and Held 2009, eq. 1, in its randomised form).
         """
-        theta, p, exponent, pmf0 = self._start()
+        mean, theta, p, pmf = self._start()
         v = torch.rand(theta.shape, generator=generator, dtype=torch.float32).to(theta)
-        u = v * pmf0
-        at, x = values.index, values.value.double()
-        theta, p, v, exponent = theta[at], p[at], v[at], exponent[at]
-        pmf, below = pmf0[at], torch.zeros_like(x)
-        mean = theta * p / (1 - p)
-        z = (x - 1 + v - mean + 0.5) / (mean + mean * mean / theta).sqrt()
-        out = torch.special.ndtr(z)  # far counts; overwritten where the recursion reaches
-        live = torch.nonzero((exponent < UNDERFLOW) & (x <= LOOP)).squeeze(1)
+        u = v * pmf
+        at, x = values.index.to(u.device), _exact(values.value)
+        mean, theta, p, v, pmf = mean[at], theta[at], p[at], v[at], pmf[at]
+        below, out = torch.zeros_like(x), torch.zeros_like(x)
+        far = (mean > LARGE) | (x > LOOP)
+        shape = mean / (1 + mean / theta)
+        out[far] = torch.special.gammainc(shape[far], ((x - 0.5 + v) * shape / mean)[far])
+        live = torch.nonzero(~far).squeeze(1)
         k = 0
         while len(live):
             done = x[live] == k
@@ -154,31 +159,33 @@ class NegativeBinomial:
             below[live] += pmf[live]
             pmf[live] *= (k + theta[live]) / (k + 1) * p[live]
             k += 1
-        return u.index_copy(0, at, out).view(values.shape).clamp(0, 1).float()
+        return u.index_copy(0, at, out).view(values.shape).clamp(0, 1).float().to(self.log_mean.device)
 
     def inverse(self, u: Tensor) -> Tensor:
         """Return the smallest count whose cumulative probability reaches u, [B, G] float32."""
-        theta, p, exponent, pmf = self._start()
-        u = u.double().reshape(-1).clamp(max=1 - 1e-9)
+        mean, theta, p, pmf = self._start()
+        u = _exact(u).reshape(-1).clamp(max=1 - 1e-9)
         out = torch.zeros_like(u)
-        mean = theta * p / (1 - p)
         live = torch.nonzero(u > pmf).squeeze(1)
-        far = exponent[live] >= UNDERFLOW
-        if bool(far.any()):
-            at = live[far]
-            spread = (mean[at] + mean[at] ** 2 / theta[at]).sqrt()
-            out[at] = (mean[at] + spread * torch.special.ndtri(u[at])).round().clamp(min=0)
-            live = live[~far]
-        u, theta, p, pmf = u[live], theta[live], p[live], pmf[live]
+        far = mean[live] > LARGE
+        rest = [live[far]]
+        live = live[~far]
+        v, theta_v, p, pmf = u[live], theta[live], p[live], pmf[live]
         reached, k = pmf.clone(), 0
         while len(live) and k < LOOP:
-            pmf = pmf * (k + theta) / (k + 1) * p
+            pmf = pmf * (k + theta_v) / (k + 1) * p
             reached = reached + pmf
             k += 1
             out[live] = k
-            on = u > reached
-            live, u, theta, p, pmf, reached = live[on], u[on], theta[on], p[on], pmf[on], reached[on]
-        return out.view(self.log_mean.shape).float()
+            on = v > reached
+            live, v, theta_v, p, pmf, reached = live[on], v[on], theta_v[on], p[on], pmf[on], reached[on]
+        at = torch.cat([*rest, live])
+        if len(at):
+            shape = mean[at] / (1 + mean[at] / theta[at])
+            gamma = scipy.special.gammaincinv(shape.cpu().numpy(), u[at].cpu().numpy())
+            level = torch.from_numpy(np.asarray(gamma)).to(u.device) * mean[at] / shape
+            out[at] = torch.maximum((level + 0.5).floor(), out[at])
+        return out.view(self.log_mean.shape).float().to(self.log_mean.device)
 
 
 @dataclass(frozen=True)
@@ -204,9 +211,14 @@ class HurdleNormal:
         """The mean of the continuous values, [B, G]."""
         return torch.sigmoid(-self.zero_logit) * self.location
 
-    def _floor(self, location: Tensor, log_scale: Tensor) -> Tensor:
+    def _floor(self, location: Tensor, scale: Tensor) -> Tensor:
         """Return the probability of the normal below zero, where that is out of bounds."""
-        return torch.special.ndtr(-location / log_scale.exp()) if self.positive else torch.zeros_like(location)
+        return torch.special.ndtr(-location / scale) if self.positive else torch.zeros_like(location)
+
+    def _start(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return P(value is zero), location and scale, flat and in float64."""
+        return tuple(_exact(v).reshape(-1) for v in (  # type: ignore[return-value]
+            torch.sigmoid(self.zero_logit), self.location, self.log_scale.exp()))
 
     def log_likelihood(self, values: Values, stray: float = 0.0) -> Tensor:
         """Return log p(values) of each cell, [B]: density of the non-zero, probability of the zeros.
@@ -225,21 +237,23 @@ class HurdleNormal:
 
     def pit(self, values: Values, generator: torch.Generator) -> Tensor:
         """Return the probability integral transform, randomised at zero, [B, G] in (0, 1)."""
-        zero = torch.sigmoid(self.zero_logit).reshape(-1)
+        zero, location, scale = self._start()
         u = torch.rand(zero.shape, generator=generator, dtype=torch.float32).to(zero) * zero
-        at, x = values.index, values.value
-        location, log_scale = self.location.reshape(-1)[at], self.log_scale.reshape(-1)[at]
-        floor = self._floor(location, log_scale)
-        above = ((torch.special.ndtr((x - location) * torch.exp(-log_scale)) - floor) / (1 - floor)).clamp(0, 1)
-        return u.index_copy(0, at, zero[at] + (1 - zero[at]) * above).view(values.shape)
+        at, x = values.index.to(u.device), _exact(values.value)
+        zero, location, scale = zero[at], location[at], scale[at]
+        floor = self._floor(location, scale)
+        above = ((torch.special.ndtr((x - location) / scale) - floor) / (1 - floor)).clamp(0, 1)
+        return u.index_copy(0, at, zero + (1 - zero) * above).view(values.shape).float().to(self.location.device)
 
     def inverse(self, u: Tensor) -> Tensor:
         """Return the value at cumulative probability u, [B, G] continuous values."""
-        zero = torch.sigmoid(self.zero_logit)
-        above = ((u - zero) / (1 - zero).clamp(min=1e-6)).clamp(1e-6, 1 - 1e-6)
-        floor = self._floor(self.location, self.log_scale)
-        x = self.location + self.log_scale.exp() * torch.special.ndtri(floor + (1 - floor) * above)
-        return torch.where(u > zero, x.clamp(min=0) if self.positive else x, torch.zeros_like(x))
+        zero, location, scale = self._start()
+        u = _exact(u).reshape(-1)
+        above = ((u - zero) / (1 - zero).clamp(min=1e-9)).clamp(1e-9, 1 - 1e-9)
+        floor = self._floor(location, scale)
+        x = location + scale * torch.special.ndtri(floor + (1 - floor) * above)
+        x = torch.where(u > zero, x.clamp(min=0) if self.positive else x, torch.zeros_like(x))
+        return x.view(self.location.shape).float().to(self.location.device)
 
 
 Likelihood = NegativeBinomial | HurdleNormal
