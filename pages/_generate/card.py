@@ -33,10 +33,10 @@ def show_card(made: GeneratedSet) -> None:
         [
             {
                 "figure": row.title,
+                "verdict": MARKS.get(row.verdict, row.verdict),
                 "generated": row.show(row.value),
                 "real against real": row.show(row.floor),
                 **{name: row.show(row.baselines.get(name)) for name in baselines},
-                "verdict": MARKS.get(row.verdict, row.verdict),
                 "what it says": row.sentence,
                 "measured": row.about,
             }

@@ -76,7 +76,9 @@ def colour_of(prepared: Prepared, name: str) -> Colour:
     if pd.api.types.is_numeric_dtype(column) and not is_label and column.nunique() > 12:
         return Colour(name, name, values=column.to_numpy(np.float32))
     labels = prepared.labels(name)
-    categories = tuple(sorted({v for v in labels if v}, key=_natural))
+    # the vocabulary's order, so that a type has one colour on every page
+    known = next((c.values for c in prepared.vocab.categorical if c.column == name), None)
+    categories = tuple(known or sorted({v for v in labels if v}, key=_natural))
     index = {c: i for i, c in enumerate(categories)}
     codes = np.array([index.get(v, -1) for v in labels], np.int32)
     return Colour(name, name, categories=categories, palette=tuple(colours(len(categories))), codes=codes)

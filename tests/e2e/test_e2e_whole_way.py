@@ -154,7 +154,7 @@ def test_the_whole_way_with_a_file_of_ones_own(
     prepare(page, "mine.h5ad", buffer.read_bytes(), 300)
 
     train(page, 40, 100_000)
-    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=LONG)
     painted(page, 300)  # generated cells over real ones, while it trains
     page.get_by_role("tab", name="Loss curves").click()
     page.locator("canvas[data-zr-dom-id]").first.wait_for(timeout=LONG)
@@ -163,23 +163,23 @@ def test_the_whole_way_with_a_file_of_ones_own(
     run = Workspace(workspace).list("train")[0]
     step = jobs.watch(run).step
     page.reload()  # the page can be refreshed: the run goes on and is found by its URL
-    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=LONG)
     deadline = time.monotonic() + 60
     while jobs.watch(run).step <= step and time.monotonic() < deadline:
         time.sleep(0.2)
     assert jobs.watch(run).step > step
-    page.get_by_role("button", name="Stop").click()
-    page.get_by_role("button", name="Resume").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Resume", exact=True).wait_for(timeout=LONG)
     assert jobs.watch(run).state == "stopped"
     stopped_at = jobs.watch(run).step
-    page.get_by_role("button", name="Resume").click()
-    page.get_by_role("button", name="Stop").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Resume", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=LONG)
     deadline = time.monotonic() + 60
     while jobs.watch(run).step <= stopped_at and time.monotonic() < deadline:
         time.sleep(0.2)
     assert jobs.watch(run).step > stopped_at
-    page.get_by_role("button", name="Stop").click()
-    page.get_by_role("button", name="Resume").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Resume", exact=True).wait_for(timeout=LONG)
 
     train(page, 40, 60)
     made = generate(page, workspace, "B", 120, 300)
