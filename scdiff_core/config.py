@@ -230,7 +230,8 @@ def override(config: T, settings: list[str] | tuple[str, ...]) -> T:
 
 def to_yaml(config: Frozen) -> str:
     """Return the configuration as yaml text."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    # non-ASCII text is escaped: some of it (U+0085) would read back as a line end
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def from_yaml(path: Path) -> Frozen:
