@@ -26,11 +26,10 @@ def asked_words(config: dict[str, object]) -> str:
     return f"{plural(int(str(config.get('n_cells', 0))), 'generated cell')} · {of}"
 
 
-def generated_layer(made: GeneratedSet, prepared: Prepared, colour: Colour, place: str, distance: bool) -> Layer | None:
-    """Return the generated cells as a layer of the map; None where they have no place on it."""
-    view = made.view()
-    if view is None:
-        return None
+def generated_layer(
+    made: GeneratedSet, view: dict[str, np.ndarray], prepared: Prepared, colour: Colour, place: str, distance: bool
+) -> Layer:
+    """Return the generated cells as a layer of the map, at the places of their `view`."""
     cells = genes.cells_of(made)
     hover: dict[str, np.ndarray] = {
         c: cells.obs[c].astype(str).to_numpy() for c in cells.obs.columns if c in prepared.roles.columns().values()
@@ -75,7 +74,8 @@ def show_map(made: GeneratedSet, prepared: Prepared) -> None:
         grey = st.toggle("Real cells in grey", value=False, key="gen_grey", persist_state="session")
     distance = name == DISTANCE
     colour = Colour(DISTANCE, DISTANCE) if distance else colour_of(prepared, name)
-    over = generated_layer(made, prepared, colour, place, distance)
+    view = made.view()
+    over = None if view is None else generated_layer(made, view, prepared, colour, place, distance)
     map_of_cells(
         prepared,
         colour,
@@ -85,7 +85,6 @@ def show_map(made: GeneratedSet, prepared: Prepared) -> None:
         over=over,
         real_grey=grey or distance,
     )
-    view = made.view()
     if view is not None and not view["exact"] and place == "UMAP":
         st.caption(
             ":material/hourglass_top: Placed among their nearest real cells; the true map follows in a moment."

@@ -71,7 +71,6 @@ class InspectConfig(Frozen):
     format: int = FORMAT
     source: str
     read: ReadConfig = ReadConfig()
-    delete_source: bool = False  # an upload that nothing else refers to
 
 
 class PrepareConfig(Frozen):

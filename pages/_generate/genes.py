@@ -214,7 +214,6 @@ def dot_tables(data: Compared, prepared: Prepared, index: np.ndarray) -> tuple[p
 def draw(kind: str, data: Compared, prepared: Prepared, genes: list[str], index: np.ndarray) -> pd.DataFrame:
     """Draw one kind of figure and return the table behind it."""
     config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    dots = dot_tables(data, prepared, index)
     if kind == "Mean against mean":
         table = plots.mean_table(data.real, data.generated, prepared.genes)
         st.plotly_chart(
@@ -224,6 +223,7 @@ def draw(kind: str, data: Compared, prepared: Prepared, genes: list[str], index:
             alt="Mean of each gene in generated cells against its mean in real cells",
         )
         return table
+    dots = dot_tables(data, prepared, index)
     if kind == "Dot plot":
         st.plotly_chart(
             plots.dot_plot(*dots, genes=genes, groups=data.groups),
