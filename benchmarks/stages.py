@@ -1,0 +1,220 @@
+"""The stages of the quality benchmark: prepare, train, generate and score, each taken up again where it was left.
+
+What a stage makes lies in `.bench/` (or `SCDIFF_BENCH`) under a key of everything it follows from: the data's
+bytes, the settings, the seed, and the source of the parts of scdiff_core it uses. Nothing is made twice, and
+nothing that has become stale is used. CPU seconds are those of the one thread that does the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: CPU seconds, not cores, are compared
+
+import numpy as np
+import scipy.sparse as sp
+
+from scdiff_core import keys
+from scdiff_core.config import GenerateConfig, PrepareConfig, TrainConfig, override, validate
+from scdiff_core.workspace import JobDir, Workspace, atomic_write, read_json, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("SCDIFF_TEST_DATA", ROOT.parent / "shared" / "data"))
+CACHE = Path(os.environ.get("SCDIFF_BENCH", ROOT / ".bench"))
+RESULTS = ROOT / "benchmarks" / "results"
+DATASETS = ("pbmc3k_counts.h5ad", "kang_ifnb_counts.h5ad", "pancreas_e15_timecourse.h5ad")
+
+# what a trained model and its cells follow from, and what their report does
+LEARN = ("config.py", "keys.py", "data", "diffusion", "nn", "engine")
+LEARN_NOT = ("presets.py", "preview.py", "worker.py", "outputs.py", "run_job.py", "estimate.py", "report")
+JUDGE = ("keys.py", "analysis", "engine/outputs.py")
+
+
+def digest(*parts: Any) -> str:
+    """Return 12 hex digits of plain values, the same in every process."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def source_hash(parts: Iterable[str], without: Iterable[str] = ()) -> str:
+    """Return 12 hex digits of the Python source below these parts of scdiff_core, without file names that begin so."""
+    package = ROOT / "scdiff_core"
+    files = sorted(f for part in parts for f in ([package / part] if part.endswith(".py")
+                                                 else (package / part).rglob("*.py")))
+    sha = hashlib.sha256()
+    for file in files:
+        if not file.name.startswith(tuple(without)):
+            sha.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return sha.hexdigest()[:12]
+
+
+def learn_hash() -> str:
+    """Return what code a trained model follows from."""
+    return source_hash(LEARN, LEARN_NOT)
+
+
+def judge_hash() -> str:
+    """Return what code a report follows from."""
+    return source_hash(JUDGE)
+
+
+def say(words: str, end: str = "\n") -> None:
+    """Tell the progress on stderr; stdout is for tables."""
+    print(words, end=end, file=sys.stderr, flush=True)
+
+
+def paths_of(names: Iterable[str]) -> list[Path]:
+    """Return the files that exist, of paths or of names in the folder of real data; says which are missing."""
+    found = []
+    for name in names:
+        path = next((p for p in (Path(name), DATA / name, DATA / f"{name}.h5ad") if p.is_file()), None)
+        if path is None:
+            say(f"There is no file {name} here or in {DATA}: not measured. Set SCDIFF_TEST_DATA, or give a path.")
+        else:
+            found.append(path)
+    return found
+
+
+def prepare(workspace: Workspace, source: Path, fresh: bool = False) -> tuple[JobDir, float]:
+    """Prepare a source as anybody would, with everything detected; returns it and the CPU seconds."""
+    name = source.name.split(".")[0]
+    key = digest(hashlib.sha256(source.read_bytes()).hexdigest(), source_hash(("config.py", "keys.py", "data")))
+    config = PrepareConfig(source=str(source), name=f"{name}-{key}")
+    job, done = _begin(workspace, config, config.name, fresh)
+    if done is None:
+        from scdiff_core.data import prepare as module
+
+        began = time.process_time()
+        module.prepare(config, job, lambda words, fraction: None)
+        done = _end(job, {"seconds": time.process_time() - began, "name": name})
+    return job, float(done["seconds"])
+
+
+def train(workspace: Workspace, dataset: JobDir, preset_name: str, seed: int, settings: tuple[str, ...] = (),
+          fresh: bool = False) -> tuple[JobDir, float]:
+    """Train one run with a preset as it is, or with `codec.*` and `diffusion.*` settings of one's own.
+
+    Returns it and the CPU seconds, snapshots and checkpoints included.
+    """
+    from scdiff_core.data.prepared import Prepared
+    from scdiff_core.engine.presets import preset
+
+    prepared = Prepared.open(dataset)
+    codec, diffusion = preset(preset_name, prepared.values)
+    config = override(validate(TrainConfig, {
+        "dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": preset_name, "codec": codec,
+        "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"), settings)
+    key = digest(config.model_dump(mode="json", exclude={"name", "preset"}), learn_hash())
+    job, done = _begin(workspace, config, f"{preset_name}-{seed}-{key}", fresh)
+    if done is None:
+        from scdiff_core.engine.train import train as run
+
+        began = time.process_time()
+        for event in run(job, prepared, config, resume=False):
+            if event.loss_test is not None:
+                say(f"\r{job.id}: {event.phase} {event.step}/{event.total}  ", end="")
+        say("")
+        done = _end(job, {"seconds": time.process_time() - began})
+    return job, float(done["seconds"])
+
+
+def _begin(workspace: Workspace, config: Any, name: str, fresh: bool) -> tuple[JobDir, dict[str, Any] | None]:
+    """Return a job's directory and what a finished stage noted there; a new one in place of one that was cut off."""
+    path = workspace.folder(config.kind) / name
+    done = read_json(path / "bench.json") if not fresh else None
+    if done is None:
+        shutil.rmtree(path, ignore_errors=True)
+        return workspace.create(config, name), None
+    return JobDir(path, config.kind), done
+
+
+def _end(job: JobDir, done: dict[str, Any]) -> dict[str, Any]:
+    write_json(job.path / "bench.json", done)
+    return done
+
+
+def generate(dataset: JobDir, run: JobDir, seed: int, sampling: dict[str, Any] | None = None) -> tuple[Path, float]:
+    """Generate as many cells as are held out; returns their file and the CPU seconds for 1,000 in a warm process."""
+    asked = sampling or {}
+    path = run.path / "bench" / f"cells-{digest(seed, asked, learn_hash())}.npz"
+    done = read_json(path.with_suffix(".json"))
+    if done is None:
+        from scdiff_core.data.prepared import Prepared
+        from scdiff_core.engine.generate import generate as steps_of
+        from scdiff_core.engine.model import Model
+        from scdiff_core.engine.outputs import generated_cells
+
+        prepared = Prepared.open(dataset)
+        model = Model.load(run, "cpu")
+
+        def cells(n: int) -> Any:
+            steps = steps_of(model, GenerateConfig(run=run.id, n_cells=n, seed=seed, **asked))
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return end.value
+
+        cells(16)
+        began = time.process_time()
+        cells(1000)
+        seconds = time.process_time() - began
+        save_cells(path, generated_cells(cells(len(prepared.rows(keys.TEST))), prepared))
+        done = {"seconds": seconds}
+        write_json(path.with_suffix(".json"), done)
+    return path, float(done["seconds"])
+
+
+def save_cells(path: Path, cells: Any) -> None:
+    """Write cells as the report card takes them to one .npz."""
+    arrays = {"total_counts": np.asarray(cells.total_counts, np.float32)}
+    if cells.labels is not None:
+        arrays["labels"] = np.asarray(cells.labels, dtype=str)
+    for name in ("counts", "log1p"):
+        matrix = sp.csr_matrix(getattr(cells, name), dtype=np.float32)
+        arrays |= {f"{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
+        arrays[f"{name}_shape"] = np.array(matrix.shape)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:
+            np.savez_compressed(handle, **arrays)
+
+    atomic_write(path, write)
+
+
+def load_cells(path: Path) -> Any:
+    """Return the cells that `save_cells` wrote."""
+    from scdiff_core.analysis.cells import Cells
+
+    with np.load(path, allow_pickle=False) as arrays:
+        matrices = [sp.csr_matrix(tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")),
+                                  shape=tuple(arrays[f"{name}_shape"])) for name in ("counts", "log1p")]
+        return Cells(*matrices, arrays["total_counts"], arrays.get("labels"))
+
+
+def score(dataset: JobDir, cells: Path, seed: int, extra: Callable[..., dict[str, Any]] | None = None,
+          fresh: bool = False) -> dict[str, Any]:
+    """Return the thorough report card of the cells in a file, against the held-out cells of the dataset."""
+    path = cells.with_name(f"report-{digest(cells.stem, seed, judge_hash())}.json")
+    report: dict[str, Any] | None = None if fresh else read_json(path)
+    if report is None:
+        from scdiff_core.analysis.report_card import report_card
+        from scdiff_core.data.prepared import Prepared
+        from scdiff_core.engine.outputs import real_cells
+
+        prepared = Prepared.open(dataset)
+        made = load_cells(cells)
+        real = [real_cells(prepared, prepared.rows(split)) for split in (keys.TRAIN, keys.TEST)]
+        began = time.process_time()
+        report = report_card(made, *real, values=prepared.values, seed=seed, thorough=True).to_dict()
+        report["extra"] = extra(made, *real, seed) if extra else {}
+        report["seconds"] = round(time.process_time() - began, 1)
+        write_json(path, report)
+    return report
