@@ -223,7 +223,7 @@ def generate(
     where: Annotated[list[str] | None, typer.Option(
         metavar="COL=VALUE", help="A condition; VALUE may be 'any'. Repeatable.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = 1.0,
-    sampler: Annotated[str, typer.Option(help="heun, ddim or ddpm.")] = "heun",
+    sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "heun",
     steps: Annotated[int, typer.Option(help="Sampler steps.")] = 20,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = None,

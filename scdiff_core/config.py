@@ -149,7 +149,7 @@ class GenerateConfig(Frozen):
     n_cells: int = Field(default=1000, ge=1)
     where: dict[str, str] = {}
     guidance_scale: float = Field(default=1.0, ge=0)
-    sampler: Literal["heun", "ddim", "ddpm"] = "heun"
+    sampler: Literal["dpm", "heun", "ode", "sde", "ddim", "ddpm"] = "heun"
     steps: int = Field(default=20, ge=1)
     eta: float = Field(default=0.0, ge=0, le=1)  # of ddim
     seed: int = 0

@@ -11,7 +11,7 @@ import torch
 
 from scdiff_core.diffusion import sampler
 from scdiff_core.diffusion.guidance import ClassifierFree
-from scdiff_core.diffusion.sampler import DDIM, DDPM, Heun
+from scdiff_core.diffusion.sampler import DDIM, DDPM, DPMSolver, FlowODE, Heun, ReverseSDE
 from scdiff_core.diffusion.schedule import Cosine, Karras
 from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
@@ -48,7 +48,9 @@ def noise(n=4000, seed=0):
 
 
 @pytest.mark.parametrize("schedule", [FINE_KARRAS, FINE_COSINE])
-@pytest.mark.parametrize(("kind", "steps", "tolerance"), [(Heun, 60, 0.02), (DDIM, 400, 0.02), (DDPM, 1000, 0.06)])
+@pytest.mark.parametrize(("kind", "steps", "tolerance"), [
+    (Heun, 60, 0.02), (DDIM, 400, 0.02), (DDPM, 1000, 0.06), (DPMSolver, 80, 0.02), (ReverseSDE, 200, 0.03),
+    (FlowODE, 60, 0.02)])
 def test_mean_and_spread_of_a_gaussian_are_recovered(schedule, kind, steps, tolerance):
     made = kind(Gaussian(schedule), schedule, steps)
     generator = torch.Generator().manual_seed(1)
@@ -59,9 +61,9 @@ def test_mean_and_spread_of_a_gaussian_are_recovered(schedule, kind, steps, tole
     assert torch.all((x.std(0) / STD - 1).abs() < 4 / math.sqrt(8000) + tolerance)
 
 
-@pytest.mark.parametrize(("kind", "order"), [(Heun, 2), (DDIM, 1)])
+@pytest.mark.parametrize(("kind", "order"), [(Heun, 2), (DDIM, 1), (DPMSolver, 2), (FlowODE, 4)])
 def test_order_of_convergence(kind, order):
-    """Twice the steps make the error of the ODE a half (Euler, DDIM) or a quarter (Heun)."""
+    """Twice the steps make the error of the ODE a half (Euler, DDIM), a quarter (Heun, 2M), a sixteenth (RK4)."""
     schedule = Karras(0.02, 40.0, 7.0)
     x = noise(50) * 40
     errors = []
@@ -74,10 +76,102 @@ def test_order_of_convergence(kind, order):
     assert ratios == pytest.approx([order] * 2, abs=0.25)
 
 
+def mixture_estimate(x, r):
+    """E[x0 | x0 + r eps = x] where x0 is -1 or 2 in each dimension (weights 0.3 and 0.7) with spread 0.4."""
+    centres, weights = torch.tensor([-1.0, 2.0], dtype=x.dtype), torch.tensor([0.3, 0.7], dtype=x.dtype)
+    variance = 0.16 + r**2
+    share = torch.softmax(weights.log() - (x[..., None] - centres) ** 2 / (2 * variance), -1)
+    return (share * (centres + 0.16 / variance * (x[..., None] - centres))).sum(-1)
+
+
+class Mixture:
+    """The exact E[x0 | x_t] of the mixture of two Gaussians."""
+
+    def __init__(self, schedule):
+        self.schedule = schedule
+
+    def __call__(self, x_t, t, condition):
+        alpha, sigma = self.schedule(torch.as_tensor(t, dtype=x_t.dtype))
+        return mixture_estimate(x_t / alpha, sigma / alpha)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [(DPMSolver, 40), (ReverseSDE, 120), (FlowODE, 20), (Heun, 30)])
+@pytest.mark.parametrize("schedule", [Karras(0.01, 60.0), Cosine(0.01, 60.0)])
+def test_both_modes_of_a_mixture_come_out_in_their_shares(kind, steps, schedule):
+    start = noise(20000, 2) * (torch.stack(schedule(torch.ones((), dtype=torch.float64))) ** 2).sum().sqrt()
+    x = kind(Mixture(schedule), schedule, steps).sample(start, nothing(20000), torch.Generator().manual_seed(2))
+    upper = x > 0.5
+    assert upper.double().mean().item() == pytest.approx(0.7, abs=0.012)
+    for mode, centre in ((x[upper], 2.0), (x[~upper], -1.0)):
+        assert mode.mean().item() == pytest.approx(centre, abs=0.02)
+        assert mode.std().item() == pytest.approx(0.4, rel=0.04)
+
+
+@pytest.mark.parametrize("kind", [DPMSolver, FlowODE, Heun])
+def test_where_the_flow_ends_does_not_depend_on_the_schedule(kind):
+    """The same start on x / alpha, between the same ratios of noise to signal, ends in the same place."""
+    start = noise(40, 3)
+    ends = []
+    for schedule in (Karras(0.02, 40.0), Cosine(0.02, 40.0), Karras(0.02, 40.0, 3.0)):
+        _, sigma = schedule(torch.ones((), dtype=torch.float64))
+        made = kind(Mixture(schedule), schedule, 800).sample(start * sigma, nothing(40), torch.Generator())
+        ends.append(made)
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-2, atol=5e-3)
+    torch.testing.assert_close(ends[2], ends[0], rtol=1e-2, atol=5e-3)
+
+
+@pytest.mark.parametrize(("kind", "algorithm"), [(DPMSolver, "dpmsolver++"), (ReverseSDE, "sde-dpmsolver++")])
+def test_dpm_solver_is_that_of_diffusers(kind, algorithm):
+    """All steps but the last, with the same fresh noise where there is any; on one grid of noise levels."""
+    diffusers = pytest.importorskip("diffusers")
+    schedule, steps = Karras(0.03, 30.0, 7.0), 9
+    theirs = diffusers.DPMSolverMultistepScheduler(algorithm_type=algorithm, prediction_type="sample",
+                                                   solver_order=2, lower_order_final=False)
+    theirs.set_timesteps(steps)
+    _, sigmas = schedule(torch.linspace(1, 0, steps, dtype=torch.float64))
+    theirs.sigmas, theirs.timesteps = sigmas, torch.arange(steps)
+    x = start = noise(6, 4) * 30
+    own = list(kind(Gaussian(schedule), schedule, steps).iterate(start, nothing(6), torch.Generator().manual_seed(5)))
+    fresh = torch.Generator().manual_seed(5)
+    scale = (1 + sigmas**2).sqrt()  # theirs preserves variance: x / sqrt(1 + sigma^2)
+    x = start / scale[0]
+    for i in range(steps - 1):
+        gain = STD**2 / (STD**2 + sigmas[i] ** 2)
+        x0_hat = MEAN + gain * (x * scale[i] - MEAN)
+        draw = torch.randn(x.shape, generator=fresh, dtype=x.dtype) if kind is ReverseSDE else None
+        x = theirs.step(x0_hat, theirs.timesteps[i], x, variance_noise=draw).prev_sample
+        torch.testing.assert_close(own[i].x, (x * scale[i + 1]).to(own[i].x.dtype), rtol=1e-4, atol=1e-4)
+
+
+def test_reverse_sde_of_one_dimension_has_the_spread_of_the_exact_one():
+    """Ten steps: the second-order estimate brings the spread of a Gaussian nearer than the first-order one does."""
+    schedule = Karras(0.02, 40.0)
+    errors = {}
+    for kind in (DDPM, ReverseSDE):
+        x = kind(Gaussian(schedule), schedule, 12).sample(noise(40000, 6) * 40, nothing(40000),
+                                                          torch.Generator().manual_seed(7))
+        errors[kind] = (x.std(0) / STD - 1).abs().max().item()
+    assert errors[ReverseSDE] < 0.5 * errors[DDPM]
+
+
+@pytest.mark.parametrize("name", sampler.SAMPLERS)
+def test_evaluations_are_as_many_as_told(name):
+    calls = []
+
+    def counted(x_t, t, condition):
+        calls.append(float(t))
+        return Gaussian(Karras())(x_t, t, condition)
+
+    made = sampler.make(name, counted, Karras(), 6)
+    made.sample(noise(3), nothing(3), torch.Generator().manual_seed(0))
+    assert len(calls) == made.evaluations
+
+
 def test_deterministic_samplers_end_where_the_closed_form_says():
     x = noise(50) * 200
-    end = Heun(Gaussian(FINE_KARRAS), FINE_KARRAS, 200).sample(x, nothing(50), torch.Generator())
-    torch.testing.assert_close(end, exact_end(FINE_KARRAS, x), atol=2e-3, rtol=1e-3)
+    for kind in (Heun, DPMSolver, FlowODE):
+        end = kind(Gaussian(FINE_KARRAS), FINE_KARRAS, 200).sample(x, nothing(50), torch.Generator())
+        torch.testing.assert_close(end, exact_end(FINE_KARRAS, x), atol=2e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
