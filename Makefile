@@ -19,7 +19,7 @@ demo: .venv/app.stamp
 	$(BIN)/python -m benchmarks.build_demo
 
 bench: .venv/dev.stamp
-	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python found. Install Python 3.11 or newer, then try again."; exit 1; }
@@ -37,4 +37,4 @@ bench: .venv/dev.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv benchmarks/.venv-peers .pytest_cache .ruff_cache .mypy_cache

@@ -1,148 +1,140 @@
-"""How true the generated cells are: prepare, train, generate and score, for each preset and seed.
+"""How true the generated cells are: prepare, train, generate and score, for each dataset, preset, peer and seed.
 
-    python benchmarks/quality.py [--data PATH] [--seeds 0 1 2] [--presets quick standard]
+    python -m benchmarks.quality [--data NAME_OR_PATH ...] [--seeds 0 1 2] [--presets quick standard] [--no-peers]
 
-Prints a markdown table of each figure beside its floor (real training cells against real held-out cells)
-and its baselines, and writes benchmarks/results/quality-<dataset>.json. The data is PBMC3k of the folder
-that SCDIFF_TEST_DATA names (default ../shared/data) unless --data says otherwise. CPU seconds are those of
-the one thread that trains.
+Prints a markdown table a dataset: each figure of the presets and of the peers beside its floor (real training cells
+against real held-out cells), two baselines, and what it must reach; and writes
+benchmarks/results/quality-<dataset>.json. The data is PBMC3k, Kang and pancreas of the folder that SCDIFF_TEST_DATA
+names (default ../shared/data). What has been made already is taken from `.bench/` (see stages.py). CPU seconds are
+those of the one thread that trains.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import platform
+import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: CPU seconds, not cores, are compared
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
-
-from scdiff_core import keys  # noqa: E402
-from scdiff_core.config import GenerateConfig, PrepareConfig, TrainConfig, validate  # noqa: E402
-from scdiff_core.workspace import JobDir, Workspace, write_json  # noqa: E402
-
-DATA = Path(os.environ.get("SCDIFF_TEST_DATA", ROOT.parent / "shared" / "data"))
-RESULTS = ROOT / "benchmarks" / "results"
+from benchmarks import stages, tables
+from benchmarks.peers import run as peers
+from benchmarks.stages import prepare, score, train
+from scdiff_core.workspace import JobDir, Workspace, write_json
 
 
-def prepare(workspace: Workspace, source: Path) -> tuple[JobDir, float]:
-    """Prepare a source as anybody would, with everything detected; returns it and the CPU seconds."""
-    from scdiff_core.data import prepare as module
+def extra(made: Any, train_cells: Any, test: Any, seed: int) -> dict[str, Any]:
+    """Return CFGen's protocol for the cells and for as many training cells; nothing where there are no types."""
+    import numpy as np
 
-    config = PrepareConfig(source=str(source), name=source.name.split(".")[0])
-    job = workspace.create(config, config.name)
-    began = time.process_time()
-    module.prepare(config, job, lambda words, fraction: None)
-    return job, time.process_time() - began
+    from scdiff_core.analysis.metrics import subsample
+    from scdiff_core.analysis.types import cfgen_w2
 
-
-def train(workspace: Workspace, dataset: JobDir, preset_name: str, seed: int) -> tuple[JobDir, float]:
-    """Train one run with a preset as it is; returns it and the CPU seconds, snapshots and checkpoints included."""
-    from scdiff_core.data.prepared import Prepared
-    from scdiff_core.engine.presets import preset
-    from scdiff_core.engine.train import train as run
-
-    prepared = Prepared.open(dataset)
-    codec, diffusion = preset(preset_name, prepared.values)
-    config = validate(TrainConfig, {
-        "dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": preset_name, "codec": codec,
-        "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark")
-    job = workspace.create(config, f"{preset_name}-{seed}")
-    began = time.process_time()
-    for event in run(job, prepared, config, resume=False):
-        if event.loss_test is not None:
-            print(f"\r{job.id}: {event.phase} {event.step}/{event.total}  ", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    return job, time.process_time() - began
+    if made.labels is None or test.labels is None:
+        return {}
+    floor = train_cells.take(subsample(len(train_cells), len(test), np.random.default_rng(seed)))
+    found = {"cfgen_w2": cfgen_w2(made.log1p, made.labels, test.log1p, test.labels, seed=seed),
+             "cfgen_w2_floor": cfgen_w2(floor.log1p, floor.labels, test.log1p, test.labels, seed=seed)}
+    return {key: value["w2"] for key, value in found.items() if np.isfinite(value["w2"])}
 
 
-def score(dataset: JobDir, run: JobDir, seed: int) -> tuple[dict[str, Any], float]:
-    """Generate as many cells as are held out and score them; returns the report and the CPU seconds for 1,000."""
-    from scdiff_core.analysis.report_card import report_card
-    from scdiff_core.data.prepared import Prepared
-    from scdiff_core.engine.generate import generate
-    from scdiff_core.engine.model import Model
-    from scdiff_core.engine.outputs import generated_cells, real_cells
-
-    prepared = Prepared.open(dataset)
-    model = Model.load(run, "cpu")
-
-    def cells(n: int) -> Any:
-        steps = generate(model, GenerateConfig(run=run.id, n_cells=n, seed=seed))
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value
-
-    cells(16)
-    began = time.process_time()
-    cells(1000)
-    seconds = time.process_time() - began
-    train_rows, test_rows = prepared.rows(keys.TRAIN), prepared.rows(keys.TEST)
-    report = report_card(generated_cells(cells(len(test_rows)), prepared), real_cells(prepared, train_rows),
-                         real_cells(prepared, test_rows), values=prepared.values, seed=seed, thorough=True)
-    return report.to_dict(), seconds
+def measure(workspace: Workspace, source: Path, presets: list[str], seeds: list[int], fresh: bool,
+            with_peers: bool, epochs: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the results of one dataset, presets first, and what could not be measured."""
+    name = source.name.split(".")[0]
+    dataset, prepare_s = prepare(workspace, source, fresh)
+    results, failed = [], []
+    for preset in presets:
+        for seed in seeds:
+            stages.say(f"{name}: {preset}, seed {seed}")
+            run, train_s = train(workspace, dataset, preset, seed, fresh=fresh)
+            cells, generate_s = stages.generate(dataset, run, seed)
+            results.append({"dataset": name, "kind": "preset", "method": preset, "title": preset, "seed": seed,
+                            "prepare_s": round(prepare_s, 2), "train_s": round(train_s, 2),
+                            "generate_s": round(generate_s, 2), "report": score(dataset, cells, seed, extra, fresh)})
+    if with_peers:
+        made, failed = peer_results(dataset, name, seeds, epochs, fresh)
+        results += made
+    return results, failed
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Return the mean over seeds of each figure of each preset as a markdown table."""
-    names = list(dict.fromkeys(r["preset"] for r in results))
-    rows = [row["key"] for row in results[0]["report"]["rows"]]
-    titles = {row["key"]: row["title"] for row in results[0]["report"]["rows"]}
-    baselines = list(dict.fromkeys(b for r in results for row in r["report"]["rows"] for b in row["baselines"]))
+def peer_results(dataset: JobDir, name: str, seeds: list[int], epochs: int | None,
+                 fresh: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the results of the peers, ordered by peer, and why some are missing."""
+    results: list[dict[str, Any]] = []
+    for seed in seeds:
+        stages.say(f"{name}: peers, seed {seed}")
+        try:
+            found = peers.run(dataset, seed, epochs, fresh)
+        except (subprocess.CalledProcessError, OSError) as error:
+            return results, [f"{name}: the peers failed at seed {seed} ({error})."]
+        for key, made in found.items():
+            peer = peers.PEERS[key]
+            results.append({"dataset": name, "kind": "peer", "method": key, "title": peer.title, "note": peer.note,
+                            "seed": seed, "train_s": made["train_s"], "generate_s": made["generate_s"],
+                            "epochs": made["epochs"], "versions": made["versions"],
+                            "report": score(dataset, made["cells"], seed, extra, fresh)})
+    order = list(peers.PEERS)
+    return sorted(results, key=lambda r: (order.index(r["method"]), r["seed"])), []
 
-    def mean(values: list[float | None]) -> str:
-        known = [v for v in values if v is not None]
-        return f"{np.mean(known):.3f}" if known else ""
 
-    def figures(key: str, preset: str | None = None) -> list[dict[str, Any]]:
-        return [row for r in results if preset in (None, r["preset"]) for row in r["report"]["rows"]
-                if row["key"] == key]
+def about(seeds: list[int]) -> dict[str, Any]:
+    """Return what the figures were measured with."""
+    import numpy
+    import torch
 
-    lines = [["figure", *names, "floor", *baselines]]
-    for key in rows:
-        lines.append([titles[key], *(mean([row["value"] for row in figures(key, n)]) for n in names),
-                      mean([row["floor"] for row in figures(key)]),
-                      *(mean([row["baselines"].get(b) for row in figures(key)]) for b in baselines)])
-    for title, key in (("training, CPU s", "train_s"), ("1,000 cells, CPU s", "generate_s")):
-        lines.append([title, *(f"{np.mean([r[key] for r in results if r['preset'] == n]):.1f}" for n in names),
-                      *[""] * (1 + len(baselines))])
-    text = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([text[0], "|" + "---|" * len(lines[0]), *text[1:]])
+    from scdiff_core import __version__
+
+    return {"version": __version__, "learn": stages.learn_hash(), "judge": stages.judge_hash(), "seeds": seeds,
+            "python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
+            "machine": platform.machine()}
+
+
+def text(results: list[dict[str, Any]], failed: list[str]) -> str:
+    """Return the section of one dataset as markdown."""
+    name, rows = results[0]["dataset"], [results[0]["report"]["n_cells"]]
+    seeds = sorted({r["seed"] for r in results})
+    parts = [f"## Quality: {name}", f"{rows[0]:,} cells a side; mean (± standard deviation) of {len(seeds)} "
+             f"seed{'s' if len(seeds) > 1 else ''}.", tables.quality(results)]
+    notes = {r["title"]: r["note"] + (f" ({r['epochs']} epochs only)" if r["epochs"] else "")
+             for r in results if r["kind"] == "peer"}
+    if notes:
+        parts.append("\n".join(f"- {title}: {note}." for title, note in notes.items()))
+    table = tables.cfgen(results, name)
+    if table:
+        parts.append("### CFGen's protocol\n\nPCA-30 of the test cells, centred; exact transport, type by type, then "
+                     "averaged. Published figures are of other splits and other normalisation: hold each against its "
+                     "own real cells.\n\n" + table)
+    parts += [f"Not measured: {words}" for words in failed]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description="How true the generated cells are.")
-    parser.add_argument("--data", type=Path, default=DATA / "pbmc3k_counts.h5ad")
+    parser.add_argument("--data", nargs="+", default=list(stages.DATASETS), help="paths, or names in the data folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--presets", nargs="+", default=["quick", "standard"])
+    parser.add_argument("--no-peers", action="store_true", help="measure the product alone")
+    parser.add_argument("--epochs", type=int, default=None, help="at most so many epochs for a peer (default: its own)")
+    parser.add_argument("--fresh", action="store_true", help="make everything anew")
+    parser.add_argument("--results", type=Path, default=stages.RESULTS, help="the folder for the JSON files")
     asked = parser.parse_args()
-    if not asked.data.exists():
-        sys.exit(f"There is no file {asked.data}. Give one with --data, or set SCDIFF_TEST_DATA.")
-    results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(folder)
-        dataset, seconds = prepare(workspace, asked.data)
-        print(f"prepared {dataset.id} in {seconds:.1f} CPU s", file=sys.stderr)
-        for preset in asked.presets:
-            for seed in asked.seeds:
-                run, train_s = train(workspace, dataset, preset, seed)
-                report, generate_s = score(dataset, run, seed)
-                results.append({"dataset": dataset.id, "preset": preset, "seed": seed, "report": report,
-                                "prepare_s": round(seconds, 2), "train_s": round(train_s, 2),
-                                "generate_s": round(generate_s, 2)})
-    write_json(RESULTS / f"quality-{results[0]['dataset']}.json", results)
-    print(f"## {results[0]['dataset']}, mean of {len(asked.seeds)} seeds\n\n{table(results)}")
+    sources, missing = stages.paths_of(asked.data), []
+    if not sources:
+        sys.exit("There is nothing to measure. Set SCDIFF_TEST_DATA, or give a path with --data.")
+    trouble = None if asked.no_peers else peers.environment()
+    if trouble:
+        stages.say(f"{trouble} Their columns are left out.")
+        missing.append(trouble)
+    workspace = Workspace(stages.CACHE / "workspace")
+    for source in sources:
+        results, failed = measure(workspace, source, asked.presets, asked.seeds, asked.fresh,
+                                  not asked.no_peers and trouble is None, asked.epochs)
+        write_json(asked.results / f"quality-{results[0]['dataset']}.json",
+                   {"about": about(asked.seeds), "results": results, "not_measured": missing + failed})
+        print(text(results, missing + failed) + "\n", flush=True)
 
 
 if __name__ == "__main__":
