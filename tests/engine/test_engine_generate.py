@@ -9,13 +9,15 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
 from engine_data import small_config, small_prepared
 
 from scdiff_core import keys
 from scdiff_core.config import GenerateConfig
+from scdiff_core.diffusion.sampler import SAMPLERS
 from scdiff_core.engine import checkpoint
-from scdiff_core.engine.generate import conditions, generate
+from scdiff_core.engine.generate import conditions, generate, sparse
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.train import train
 from scdiff_core.errors import ScdiffError
@@ -126,12 +128,21 @@ def test_unknown_names_are_refused_with_the_nearest(model, where, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [{"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "eta": 0.5},
+@pytest.mark.parametrize("settings", [*({"sampler": n} for n in SAMPLERS), {"sampler": "ddim", "eta": 0.5},
                                       {"guidance_scale": 0.0}, {"guidance_scale": 2.0}])
 def test_every_sampler_and_guidance_makes_finite_counts(model, settings):
     cells, _ = made(model, **settings)
     assert np.all(np.isfinite(cells.X.data))
     assert cells.X.sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 11), (3, 0), (0, 4)])
+def test_sparse_is_the_csr_of_scipy(shape):
+    values = np.random.default_rng(0).poisson(0.4, shape).astype(np.float32)
+    ours, theirs = sparse(values), sp.csr_matrix(values)
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert ours.shape == theirs.shape
 
 
 def test_a_caller_may_let_go_between_two_steps(model):
