@@ -98,9 +98,13 @@ def _spread_under_mixing(square: np.ndarray, n: int, rng: np.random.Generator, r
     return float(np.std(np.einsum("ij,ij->j", deals, square @ deals)))
 
 
-def rbf_kernel(points: np.ndarray, widths: tuple[float, ...] = RBF_WIDTHS) -> np.ndarray:
-    """Return the mean of RBF kernels exp(-d² / 2w²) [N, N], each w a multiple of the median distance."""
-    squared = cdist(points, points, "sqeuclidean").astype(np.float32)
+def rbf_kernel(points: np.ndarray, widths: tuple[float, ...] = RBF_WIDTHS,
+               distance: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean of RBF kernels exp(-d² / 2w²) [N, N], each w a multiple of the median distance.
+
+    `distance` are the Euclidean distances of the points [N, N], where they are known already.
+    """
+    squared = cdist(points, points, "sqeuclidean").astype(np.float32) if distance is None else distance**2
     upper = pdist(points[:: max(1, len(points) // 500)])
     median = float(np.median(upper)) if upper.size else 0.0
     median = median if median > 0 else 1.0
@@ -128,12 +132,21 @@ def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
     return max(0.0, -_halves(cdist(np.vstack([a, b]), np.vstack([a, b])), len(a)))
 
 
-def mmd_and_energy(a: np.ndarray, b: np.ndarray, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Return `mmd` and `energy` of two sets, each with its spread when the cells are dealt at random."""
-    rng = np.random.default_rng(seed)
+def pooled_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the Euclidean distances of all points of two sets, float32 [N + M, N + M], `a` first."""
     points = np.vstack([a, b])
-    kernel = rbf_kernel(points)
-    distance = cdist(points, points).astype(np.float32)
+    return cdist(points, points).astype(np.float32)
+
+
+def mmd_and_energy(a: np.ndarray, b: np.ndarray, seed: int = 0,
+                   distance: np.ndarray | None = None) -> dict[str, tuple[float, float]]:
+    """Return `mmd` and `energy` of two sets, each with its spread when the cells are dealt at random.
+
+    `distance` are their `pooled_distances`, where they are known already.
+    """
+    rng = np.random.default_rng(seed)
+    distance = pooled_distances(a, b) if distance is None else distance
+    kernel = rbf_kernel(np.vstack([a, b]), distance=distance)
     return {"mmd": (max(0.0, _halves(kernel, len(a))), _spread_under_mixing(kernel, len(a), rng)),
             "energy": (max(0.0, -_halves(distance, len(a))), _spread_under_mixing(distance, len(a), rng))}
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scdiff_core import keys
 from scdiff_core.analysis import metrics, verdict
-from scdiff_core.analysis.baselines import gaussian_per_type, gene_shuffle
+from scdiff_core.analysis import report_parts as parts
 from scdiff_core.analysis.cells import Cells, notices, validate
+from scdiff_core.analysis.report_parts import COPIES, MAX_CELLS
 from scdiff_core.analysis.verdict import Row
 
-MAX_CELLS = 1000  # a side
 MAX_GENES = 4000  # the most variable ones; a forest over more takes minutes and tells no more
-CORRELATION_GENES = 500
 QUICK, THOROUGH = (80, 30, 2), (300, 300, 5)  # trees for genes, trees for components, folds
 MAX_TRAIN = 20_000  # training cells among which copies are looked for
-SHUFFLE, GAUSSIAN, COPIES = "gene-wise shuffle", "Gaussian per type", "copies of training cells"
+SHUFFLE, GAUSSIAN = "gene-wise shuffle", "Gaussian per type"
+
+__all__ = ["COPIES", "GAUSSIAN", "MAX_CELLS", "SHUFFLE", "Cells", "Report", "report_card"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     values
         `keys.COUNTS` or `keys.CONTINUOUS`; without counts there is no library size.
     thorough
-        Forests of 300 trees and 5 folds, as in benchmarks, instead of 80 and 2: about ten times slower.
+        Forests of 300 trees and 5 folds, as in benchmarks, instead of 80 and 2, optimal transport, and the
+        correlations of all genes: about ten times slower.
 
     Raises
     ------
@@ -77,16 +79,16 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     floor = train.take(metrics.subsample(len(train), n, rng))
     made = generated.take(metrics.subsample(len(generated), n, rng))
     learn = train.take(metrics.subsample(len(train), MAX_TRAIN, rng))
-    genes = _variable(held.log1p, floor.log1p, MAX_GENES)
+    genes = parts.variable(held.log1p, floor.log1p, MAX_GENES)
     if len(genes) < test.log1p.shape[1]:
         warnings.append(f"The {len(genes):,} most variable of {test.log1p.shape[1]:,} genes are compared.")
         held, floor, made, learn = (c.of_genes(genes) for c in (held, floor, made, learn))
     tell("Making the baselines", 0.0)
-    sets = {"value": made, "floor": floor, SHUFFLE: _shuffled(floor, values, rng),
-            GAUSSIAN: _gaussian(learn, n, values, rng)}
+    sets = {"value": made, "floor": floor, SHUFFLE: parts.shuffled(floor, values, rng),
+            GAUSSIAN: parts.gaussian(learn, n, values, rng)}
     trees, trees_pca, folds = THOROUGH if thorough else QUICK
 
-    collected = _Collected()
+    collected = parts.Collected()
     real = metrics.dense(held.log1p)
     for i, (name, cells) in enumerate(sets.items()):
         words = {"value": "Comparing the generated cells", "floor": "Comparing real with real cells"}
@@ -96,17 +98,19 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
         a, b = place(x), place(real)
         collected.put("rf_genes", name, metrics.rf_auc(real, x, seed, trees=trees, folds=folds))
         collected.put("rf_pca", name, metrics.rf_auc(b, a, seed, trees=trees_pca, folds=folds))
-        for key, (value, spread) in metrics.mmd_and_energy(a[:, :30], b[:, :30], seed).items():
-            collected.put(key, name, value)
-            collected.spread(key, name, spread)
+        parts.places(collected, name, a[:, :30], b[:, :30], seed, thorough=thorough)
+        collected.put("gene_variance", name, metrics.gene_variance_ratio(x, real))
         collected.put("zero_share", name, metrics.zero_share(cells.counts))
         collected.put("library_size", name, metrics.median_library(cells.total_counts))
         if name != "floor":
-            _copies(collected, name, a, b, place(learn.log1p), rng)
+            parts.copies(collected, name, a, b, place(learn.log1p), rng)
     tell("Looking at genes together and at labels", len(sets) / (len(sets) + 1))
-    _near_real(collected, held, floor, rng)
-    _correlations(collected, sets, held, learn, rng)
-    _labels(collected, sets, held, learn, seed, warnings)
+    parts.near_real(collected, held, floor, rng)
+    parts.correlations(collected, sets, held, learn, rng)
+    if thorough:
+        parts.correlations(collected, sets, held, learn, rng, key="gene_correlation_all", most=MAX_GENES)
+    parts.fold_changes(collected, sets, held, learn, rng)
+    parts.labels(collected, sets, held, learn, seed, warnings)
     if values != keys.COUNTS:
         collected.drop("library_size")
         warnings.append("The source has no counts, so library sizes cannot be compared.")
@@ -117,130 +121,3 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
                 "values": values, "thorough": thorough}
     tell("Done", 1.0)
     return Report(rows, n, tuple(warnings), verdict.overall(rows, n), settings)
-
-
-class _Collected:
-    """Figures by metric and set, in the order in which the card shows them."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, dict[str, float]] = {key: {} for key in verdict.METRICS}
-        self.noise: dict[str, float] = {}
-
-    def put(self, key: str, name: str, value: float) -> None:
-        self.values[key][name] = value
-
-    def spread(self, key: str, name: str, value: float) -> None:
-        if name == "floor":
-            self.noise[key] = value
-
-    def drop(self, key: str) -> None:
-        self.values[key] = {}
-
-    def rows(self) -> list[Row]:
-        rows = []
-        for key, figures in self.values.items():
-            if not np.isfinite(figures.get("value", np.nan)):
-                continue
-            finite = {k: (float(v) if np.isfinite(v) else None) for k, v in figures.items()}
-            rows.append(replace(verdict.METRICS[key], value=finite.pop("value"), floor=finite.pop("floor"),
-                                baselines=finite, noise=float(self.noise.get(key, 0.0))))
-        return rows
-
-
-def _variable(a: Any, b: Any, n: int) -> np.ndarray:
-    """Return the sorted indices of the `n` genes that vary most over two sets of real cells (log1p)."""
-    if a.shape[1] <= n:
-        return np.arange(a.shape[1])
-    variance = np.zeros(a.shape[1])
-    for x in (a, b):
-        square = x.multiply(x) if hasattr(x, "multiply") else x**2
-        variance += np.asarray(square.mean(0)).ravel() - np.asarray(x.mean(0)).ravel() ** 2
-    return np.sort(np.argsort(-variance, kind="stable")[:n])
-
-
-def _shuffled(cells: Cells, values: str, rng: np.random.Generator) -> Cells:
-    """Return training cells with both expression spaces dealt alike, and library sizes that follow."""
-    deal = int(rng.integers(2**31))
-    counts = gene_shuffle(cells.counts, np.random.default_rng(deal))
-    log1p = gene_shuffle(cells.log1p, np.random.default_rng(deal))
-    total = np.asarray(cells.total_counts, dtype=float)
-    if values == keys.COUNTS:  # kept genes are dealt anew, the genes outside stay with their cell
-        total = total + _row_sums(counts) - _row_sums(cells.counts)
-    return Cells(counts, log1p, total, cells.labels)
-
-
-def _row_sums(counts: Any) -> np.ndarray:
-    return np.asarray(counts.sum(axis=1), dtype=float).ravel()
-
-
-def _gaussian(train: Cells, n: int, values: str, rng: np.random.Generator) -> Cells:
-    some = train.take(metrics.subsample(len(train), 2 * MAX_CELLS, rng))
-    return Cells(*gaussian_per_type(some.log1p, some.labels, some.total_counts, n, rng,
-                                    counts=values == keys.COUNTS))
-
-
-def _near_real(collected: _Collected, held: Cells, floor: Cells, rng: np.random.Generator) -> None:
-    """Set the chance spread of the figures that should equal those of real cells."""
-    n = len(held)
-    shares, others = metrics.zero_shares(held.counts), metrics.zero_shares(floor.counts)
-    collected.noise["zero_share"] = max(0.0075, float(np.std(shares) * np.sqrt(2 / n)),
-                                        abs(float(shares.mean() - others.mean())) / 2)
-    total = np.asarray(held.total_counts, dtype=float)
-    medians = np.median(total[rng.integers(n, size=(200, n))], axis=1)
-    collected.noise["library_size"] = max(0.05 * float(np.median(total)), float(np.std(medians) * np.sqrt(2)),
-                                          abs(float(np.median(total) - np.median(floor.total_counts))) / 2)
-    # the figure to hit is the held-out cells' own
-    collected.put("zero_share", "floor", metrics.zero_share(held.counts))
-    collected.put("library_size", "floor", metrics.median_library(held.total_counts))
-    collected.noise["rf_genes"] = collected.noise["rf_pca"] = metrics.auc_spread(n, n)
-
-
-def _labels(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells, seed: int,
-            warnings: list[str]) -> None:
-    """Add how often labels are found again; the floor is how often those of held-out real cells are."""
-    if train.labels is None or held.labels is None or sets["value"].labels is None:
-        return
-    rows = np.flatnonzero(np.asarray(train.labels) != "")
-    known = np.unique(np.asarray(train.labels)[rows])
-    if len(known) < 2:
-        if len(known):
-            warnings.append(f"There is one cell type only ('{known[0]}'), so label agreement says nothing.")
-        return
-    rows = rows[metrics.subsample(len(rows), 2 * MAX_CELLS, np.random.default_rng(seed))]
-    known = np.unique(np.asarray(train.labels)[rows])
-    classify = metrics.label_classifier(train.log1p[rows], np.asarray(train.labels)[rows], seed=seed)
-    for name, cells in {**sets, "floor": held}.items():
-        labels = np.asarray(cells.labels)
-        judged = np.flatnonzero(np.isin(labels, known))
-        collected.put("label_agreement", name,
-                      metrics.label_agreement(classify, cells.log1p[judged], labels[judged]))
-    share = collected.values["label_agreement"]["floor"]
-    if np.isfinite(share):
-        collected.noise["label_agreement"] = max(0.02, float(np.sqrt(share * (1 - share) * 2 / len(held))))
-
-
-def _copies(collected: _Collected, name: str, made: np.ndarray, real: np.ndarray, train: np.ndarray,
-            rng: np.random.Generator) -> None:
-    """Add the copy rate of one set; the floor holds halves of the held-out cells against each other."""
-    of_real = metrics.nearest_distance(real, train)
-    collected.put("copy_rate", name, metrics.near_rate(metrics.nearest_distance(made, train), of_real))
-    if name == "value":
-        halves = [np.array_split(rng.permutation(of_real), 2) for _ in range(20)]
-        collected.put("copy_rate", "floor", float(np.mean([metrics.near_rate(a, b) for a, b in halves])))
-        collected.put("copy_rate", COPIES, 1.0)  # their distance is nothing
-        collected.noise["copy_rate"] = float(np.sqrt(0.05 * 0.95 * 2 / len(real)))
-
-
-def _correlations(collected: _Collected, sets: dict[str, Cells], held: Cells, train: Cells,
-                  rng: np.random.Generator) -> None:
-    """Add how well gene-gene correlations agree; three draws of training cells tell chance."""
-    genes = _variable(held.log1p, sets["floor"].log1p, CORRELATION_GENES)
-    real = metrics.gene_correlations(held.log1p[:, genes])
-
-    def agreement(cells: Cells) -> float:
-        return metrics.correlation_agreement(metrics.gene_correlations(cells.log1p[:, genes]), real)
-
-    for name, cells in sets.items():
-        collected.put("gene_correlation", name, agreement(cells))
-    draws = [agreement(train.take(metrics.subsample(len(train), len(held), rng))) for _ in range(3)]
-    collected.noise["gene_correlation"] = max(0.02, float(np.std(draws)))

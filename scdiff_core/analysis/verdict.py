@@ -56,15 +56,51 @@ METRICS = {row.key: row for row in (
         "Squared maximum mean discrepancy in 30 principal components: 0 for the same population."),
     Row("energy", "Energy distance", LOWER, "",
         "Euclidean energy distance in 30 principal components: 0 for the same population."),
+    Row("sinkhorn", "Sinkhorn divergence", LOWER, "",
+        "Entropic optimal transport between the two sets less that within each (squared distance in 30 principal "
+        "components, regularised by a tenth of the median cost): 0 for the same population."),
+    Row("wasserstein2", "2-Wasserstein distance", LOWER, "",
+        "How far cells must be moved at least to become the others (exact transport in 30 principal components)."),
+    Row("nn_accuracy", "Nearest neighbour is alike", LOWER, "",
+        "How often a cell's nearest neighbour is of its own set (generated or real): 0.5 cannot tell, 1 always."),
+    Row("precision", "Precision", HIGHER, "%",
+        "The share of generated cells that lie where real cells are (among their 5 nearest neighbours)."),
+    Row("recall", "Recall", HIGHER, "%",
+        "The share of real cells that lie where generated cells are (among their 5 nearest neighbours)."),
+    Row("density", "Density", HIGHER, "",
+        "How thickly real cells lie round generated ones (number of real balls of 5 neighbours, over 5)."),
+    Row("coverage", "Coverage", HIGHER, "%",
+        "The share of real cells with a generated one within reach of their 5 nearest real neighbours."),
     Row("zero_share", "Share of zeros", NEAR, "%", "The share of genes without a count, over all cells."),
     Row("library_size", "Library size", NEAR, "counts", "The median of the total counts of a cell."),
+    Row("gene_variance", "Genes vary as much", NEAR, "×",
+        "Each gene's variance in generated cells over that in real ones (log1p), the median over genes."),
     Row("gene_correlation", "Genes vary together", HIGHER, "r",
         "Agreement of the gene-gene correlations with those of real cells, 500 most variable genes."),
+    Row("gene_correlation_all", "All genes vary together", HIGHER, "r",
+        "The same over every pair of the compared genes (upper triangle, Pearson)."),
+    Row("log2fc_slope", "Fold changes: slope", NEAR, "",
+        "Log2 fold changes of each type against the rest, generated on real (orthogonal regression, genes with at "
+        "least 1 count per 10,000): below 1, types are less different than in real cells."),
+    Row("log2fc_r", "Fold changes: agreement", HIGHER, "r",
+        "Pearson's correlation of these fold changes with those of real cells."),
     Row("label_agreement", "Cell type as asked", HIGHER, "%",
         "How often a classifier that learned from real cells finds the label that was asked for."),
     Row("copy_rate", "Near-copies", LOWER, "%",
         "The share as near to a training cell as only the nearest 5 % of new real cells are."),
 )}
+
+
+SAYINGS = {  # of the rows that no general sentence fits
+    "nn_accuracy": "{value}; real against real {floor}; 0.5 is the same population, below it copies.",
+    "precision": "{value} of the generated cells lie where real cells are; of other real cells {floor} do.",
+    "recall": "{value} of the real cells lie where generated cells are; where other real cells are, {floor}.",
+    "density": "Generated cells have {value} times as many real cells round them as expected; other real ones {floor}.",
+    "coverage": "{value} of the real cells have a generated one near by; of other real cells near by, {floor}.",
+    "gene_variance": "Genes have {value} times the variance of real cells; in other real cells {floor}.",
+    "log2fc_slope": "What sets types apart comes out {value} times as large as in real cells; in other real cells "
+                    "{floor}.",
+}
 
 
 def worse(row: Row, value: float | None) -> float:
@@ -109,6 +145,8 @@ def _sentence(row: Row, d: float) -> str:
     if row.key == "label_agreement":
         return (f"{value} of the generated cells are of the type that was asked for; of real cells "
                 f"{floor} are.")
+    if row.key in SAYINGS:
+        return SAYINGS[row.key].format(value=value, floor=floor)
     if row.better == NEAR:
         return f"{value} in generated cells, {floor} in real ones."
     near = "as near as real cells are to each other" if d <= 2 * row.noise else ""
@@ -160,6 +198,11 @@ def _fault(row: Row) -> str:
         "library_size": f"they are sequenced {'deeper' if more else 'shallower'} ({value} counts a cell "
                         f"against {floor})",
         "gene_correlation": f"genes do not vary together as in real cells (r {value} against {floor})",
+        "gene_variance": f"genes vary {'more' if more else 'less'} from cell to cell ({value} times the real variance)",
+        "log2fc_slope": f"types differ {'more' if more else 'less'} than real ones (fold changes {value} times as "
+                        f"large, real cells {floor})",
+        "recall": f"they leave out some of the variety of real cells (recall {value}, real cells {floor})",
+        "precision": f"some lie where no real cells are (precision {value}, real cells {floor})",
         "mmd": "their population is shifted from the real one (MMD)" if row.verdict == POOR else "",
     }.get(row.key, "")
 

@@ -30,6 +30,10 @@ def simulate(n: int, seed: int, genes: int = 60) -> Cells:
     return Cells(sparse.csr_matrix(counts), sparse.csr_matrix(log1p), total, np.array(["B", "NK", "T"])[which])
 
 
+SLOPE = "log2fc_slope"  # of 60 genes it varies by a tenth from draw to draw
+COSTLY = {"sinkhorn", "wasserstein2", "gene_correlation_all"}
+
+
 @pytest.fixture(autouse=True, scope="module")
 def small_forests():
     """Forests that are enough to tell the cells of these tests apart."""
@@ -50,10 +54,12 @@ def good(real: tuple[Cells, Cells]) -> Report:
 
 
 def test_new_cells_of_the_same_population_are_good_everywhere(good: Report) -> None:
-    assert [r.key for r in good.rows] == list(verdict.METRICS)
-    assert {r.key: r.verdict for r in good.rows} == dict.fromkeys(verdict.METRICS, "good")
+    quick = [k for k in verdict.METRICS if k not in COSTLY]
+    assert [r.key for r in good.rows] == quick
+    assert {r.key: r.verdict for r in good.rows if r.key != SLOPE} == dict.fromkeys(set(quick) - {SLOPE}, "good")
+    assert good.row(SLOPE).verdict in ("good", "fair")
     assert good.sentence.startswith("Generated cells are hard to tell from real ones (")
-    assert good.sentence.endswith("guessing is 50 %).") and good.n_cells == 300 and good.warnings == ()
+    assert "guessing is 50 %)" in good.sentence and good.n_cells == 300 and good.warnings == ()
 
 
 def test_each_row_has_its_floor_and_baselines_that_are_worse(good: Report) -> None:
@@ -65,6 +71,30 @@ def test_each_row_has_its_floor_and_baselines_that_are_worse(good: Report) -> No
     assert good.row("rf_pca").floor == pytest.approx(0.5, abs=0.08)
     assert good.row("copy_rate").baselines[COPIES] == 1
     assert good.row("copy_rate").floor == pytest.approx(0.05, abs=0.02)
+
+
+def test_a_thorough_report_has_every_row_and_all_are_good(real: tuple[Cells, Cells],
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "THOROUGH", (30, 15, 2))
+    report = report_card(simulate(300, 3), *real, thorough=True)
+    assert {r.key: r.verdict for r in report.rows if r.key != SLOPE} \
+        == dict.fromkeys(set(verdict.METRICS) - {SLOPE}, "good")
+    for key in COSTLY | {"precision", "recall", "density", "coverage", "nn_accuracy", "log2fc_r"}:
+        row = report.row(key)
+        assert verdict.worse(row, row.baselines[SHUFFLE]) > 2 * row.noise, key
+    assert report.row("log2fc_slope").floor == pytest.approx(1, abs=0.1)
+    assert report.row("gene_variance").floor == pytest.approx(1, abs=0.1)
+
+
+def test_types_that_differ_too_little_and_cells_that_vary_too_little(real: tuple[Cells, Cells]) -> None:
+    train, test = real
+    made = simulate(300, 3)
+    log1p = made.log1p.toarray()
+    blurred = 0.3 * log1p + 0.7 * log1p.mean(0)
+    report = report_card(Cells(made.counts, sparse.csr_matrix(blurred), made.total_counts, made.labels), train, test)
+    assert report.row("gene_variance").value == pytest.approx(0.09, abs=0.02)
+    assert report.row("gene_variance").verdict == "poor" and report.row("log2fc_slope").verdict == "poor"
+    assert report.row("recall").verdict == "poor" and "types" in report.row("log2fc_slope").sentence
 
 
 def test_report_survives_json(good: Report) -> None:
