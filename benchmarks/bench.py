@@ -1,6 +1,6 @@
 """`make bench`: every figure of the README in one command, part by part.
 
-    python -m benchmarks.bench [--quick] [--only PART ...] [--write-readme]
+    python -m benchmarks.bench [--quick] [--only PART ...] [--write-readme] [-- what quality takes besides]
 
 The parts: quality (three datasets, three seeds, presets and peers), samplers (quality against steps), speed and
 scaling. Each is a process of its own that prints its tables on stdout as markdown; they go into
@@ -20,8 +20,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import stages, tables
-from scdiff_core.workspace import read_json, write_text
+GIVEN = "OMP_NUM_THREADS" in os.environ  # before stages sets it for its own process
+
+from benchmarks import stages, tables  # noqa: E402
+from scdiff_core.workspace import read_json, write_text  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 README = stages.ROOT / "README.md"
@@ -47,16 +49,20 @@ PARTS = {part.name: part for part in (
 )}
 
 
-def run(part: Part, quick: bool, results: Path) -> tuple[str, bool]:
+def threads() -> dict[str, str]:
+    """Return the environment as it was given: each part says itself how many threads it takes."""
+    return {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS" or GIVEN}
+
+
+def run(part: Part, quick: bool, results: Path, more: list[str]) -> tuple[str, bool]:
     """Run one part; returns its tables and True, or one line that says why there are none and False."""
     if not (HERE / f"{part.name}.py").exists():
         return f"## {part.title}\n\nNot measured: this copy of the project has no benchmarks/{part.name}.py.", False
     command = [sys.executable, "-m", f"benchmarks.{part.name}", *(part.quick if quick else ()),
-               *(("--results", str(results)) if quick else ())]
+               *(("--results", str(results)) if quick else ()), *(more if part.name == "quality" else ())]
     stages.say(f"\n== {' '.join(command[1:])}")
     began = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=stages.ROOT,
-                          env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=stages.ROOT, env=threads())
     stages.say(f"== {part.name}: {(time.monotonic() - began) / 60:.1f} minutes")
     if done.returncode or not done.stdout.strip():
         return f"## {part.title}\n\nNot measured: the part ended with code {done.returncode}.", False
@@ -74,7 +80,7 @@ def summary(by_dataset: dict[str, list[tables.Result]]) -> str:
     """Return how many musts hold and the table of quality for the front page; empty without results."""
     if not by_dataset:
         return ""
-    seeds = len({r["seed"] for found in by_dataset.values() for r in found})
+    seeds = len({r["seed"] for found in by_dataset.values() for r in tables.ours(found)})
     held = ", ".join(f"{n} of {m} on {name.split('_')[0]}" for name, (n, m) in tables.count(by_dataset).items())
     return (f"Mean of {seeds} seed{'s' if seeds > 1 else ''}; in brackets real training cells in the place of the "
             f"generated ones; ✗ where the must does not hold. Musts that hold: {held}.\n\n{tables.summary(by_dataset)}")
@@ -101,13 +107,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="try every part in minutes; not the figures of the README")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="these parts alone")
     parser.add_argument("--write-readme", action="store_true", help="put the summary between the markers of README.md")
+    parser.add_argument("quality", nargs="*", help="after --, options for quality, such as --peer-seeds 0")
     asked = parser.parse_args()
     if asked.quick and asked.write_readme:
         sys.exit("A quick run's figures are not for the README: leave one of --quick and --write-readme out.")
     results = stages.CACHE / "quick" if asked.quick else stages.RESULTS
     failed = []
     for name in asked.only:
-        words, measured = run(PARTS[name], asked.quick, results)
+        words, measured = run(PARTS[name], asked.quick, results, asked.quality)
         if not measured:
             failed.append(name)
         write_text(results / f"{name}.md", words + "\n")

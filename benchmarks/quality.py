@@ -40,7 +40,7 @@ def extra(made: Any, train_cells: Any, test: Any, seed: int) -> dict[str, Any]:
 
 
 def measure(workspace: Workspace, source: Path, presets: list[str], seeds: list[int], fresh: bool,
-            with_peers: bool, epochs: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+            peer_seeds: list[int], epochs: int | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the results of one dataset, presets first, and what could not be measured."""
     name = source.name.split(".")[0]
     dataset, prepare_s = prepare(workspace, source, fresh)
@@ -53,8 +53,8 @@ def measure(workspace: Workspace, source: Path, presets: list[str], seeds: list[
             results.append({"dataset": name, "kind": "preset", "method": preset, "title": preset, "seed": seed,
                             "prepare_s": round(prepare_s, 2), "train_s": round(train_s, 2),
                             "generate_s": round(generate_s, 2), "report": score(dataset, cells, seed, extra, fresh)})
-    if with_peers:
-        made, failed = peer_results(dataset, name, seeds, epochs, fresh)
+    if peer_seeds:
+        made, failed = peer_results(dataset, name, peer_seeds, epochs, fresh)
         results += made
     return results, failed
 
@@ -91,14 +91,20 @@ def about(seeds: list[int]) -> dict[str, Any]:
             "machine": platform.machine()}
 
 
+def seeds_of(results: list[dict[str, Any]]) -> str:
+    """Return how many seeds there are, in words."""
+    n = len({r["seed"] for r in results})
+    return f"{n} seed{'s' if n != 1 else ''}"
+
+
 def text(results: list[dict[str, Any]], failed: list[str]) -> str:
     """Return the section of one dataset as markdown."""
     name, rows = results[0]["dataset"], [results[0]["report"]["n_cells"]]
-    seeds = sorted({r["seed"] for r in results})
-    parts = [f"## Quality: {name}", f"{rows[0]:,} cells a side; mean (± standard deviation) of {len(seeds)} "
-             f"seed{'s' if len(seeds) > 1 else ''}.", tables.quality(results)]
-    notes = {r["title"]: r["note"] + (f" ({r['epochs']} epochs only)" if r["epochs"] else "")
-             for r in results if r["kind"] == "peer"}
+    parts = [f"## Quality: {name}", f"{rows[0]:,} cells a side; mean (± standard deviation) of "
+             f"{seeds_of(tables.ours(results))}.", tables.quality(results)]
+    every = [r for r in results if r["kind"] == "peer"]
+    notes = {r["title"]: f"{r['note']} ({seeds_of([o for o in every if o['method'] == r['method']])}"
+             + (f", {r['epochs']} epochs only)" if r["epochs"] else ")") for r in every}
     if notes:
         parts.append("\n".join(f"- {title}: {note}." for title, note in notes.items()))
     table = tables.cfgen(results, name)
@@ -117,6 +123,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--presets", nargs="+", default=["quick", "standard"])
     parser.add_argument("--no-peers", action="store_true", help="measure the product alone")
+    parser.add_argument("--peer-seeds", type=int, nargs="+", default=None, help="other seeds for the peers, as 0")
     parser.add_argument("--epochs", type=int, default=None, help="at most so many epochs for a peer (default: its own)")
     parser.add_argument("--fresh", action="store_true", help="make everything anew")
     parser.add_argument("--results", type=Path, default=stages.RESULTS, help="the folder for the JSON files")
@@ -131,7 +138,7 @@ def main() -> None:
     workspace = Workspace(stages.CACHE / "workspace")
     for source in sources:
         results, failed = measure(workspace, source, asked.presets, asked.seeds, asked.fresh,
-                                  not asked.no_peers and trouble is None, asked.epochs)
+                                  [] if asked.no_peers or trouble else asked.peer_seeds or asked.seeds, asked.epochs)
         write_json(asked.results / f"quality-{results[0]['dataset']}.json",
                    {"about": about(asked.seeds), "results": results, "not_measured": missing + failed})
         print(text(results, missing + failed) + "\n", flush=True)
