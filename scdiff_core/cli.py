@@ -273,34 +273,34 @@ def _generate(job: Any, asked: cfg.GenerateConfig) -> Any:
 @command()
 def report(
     run: Annotated[str, typer.Argument(help="A run (see `runs`), or the path of its directory.")],
-    out: Annotated[str | None, typer.Option(metavar="F.html", help="A page to look at.")] = None,
-    json_: Annotated[str | None, typer.Option("--json", metavar="F.json", help="All figures.")] = None,
+    out: Annotated[str | None, typer.Option(
+        metavar="F.html", help="A page to look at and print; the figures go into F.json beside it.")] = None,
+    json_: Annotated[str | None, typer.Option("--json", metavar="F.json", help="All figures, as JSON.")] = None,
     cells: Annotated[int, typer.Option(help="How many cells to generate for it.")] = REPORT_CELLS,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = None,
 ) -> Result:
-    """Hold generated cells against held-out real cells: each figure beside its floor and its baselines."""
-    from scdiff_core.engine import outputs, report_page
+    """Hold generated cells against held-out real ones: every figure beside its floor and baselines, with pictures."""
+    from scdiff_core.engine import outputs, report_full
 
     space = Workspace(workspace)
     job = tools.find_run(space, run)
+    page, figures = tools.report_paths(out, json_)
     config = job.config()
     prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
-    asked = cfg.validate(cfg.GenerateConfig, {"run": job.id, "n_cells": cells, "seed": seed}, "The command")
-    made = outputs.find_set(job, asked)
-    if made is None:
-        made = outputs.write_set(outputs.new_path(job), _generate(job, asked), asked, prepared)
-    card = made.report()
-    if card is None or not card.get("settings", {}).get("thorough"):
-        card = outputs.write_report(made, prepared, asked, tools.Progress().tell, thorough=True).to_dict()
-    say(card["sentence"])
-    if json_:
-        write_json(Path(json_).expanduser(), card)
-    if out:
-        write_text(Path(out).expanduser(), report_page.page(card, made.recipe(), config))
-    return {"run": job.id, "cells": str(made.path / outputs.CELLS), "report": str(made.path / outputs.REPORT),
-            "out": out, "json": json_, "sentence": card["sentence"],
-            "figures": {r["key"]: {k: r[k] for k in ("value", "floor", "verdict")} for r in card["rows"]}}
+    values = report_full.make(job, prepared, lambda asked, tell: _generate(job, asked), n_cells=cells, seed=seed,
+                              progress=tools.Progress().tell)
+    say(values["sentence"])
+    made = report_full.folder(job)
+    if page is not None:
+        write_text(page, (made / report_full.PAGE).read_text(encoding="utf-8"))
+    if figures is not None:
+        write_json(figures, values)
+    return {"run": job.id, "cells": str(job.outputs / values["generated"]["set"] / outputs.CELLS),
+            "report": str(made / report_full.JSON), "page": str(made / report_full.PAGE),
+            "out": None if page is None else str(page), "json": None if figures is None else str(figures),
+            "sentence": values["sentence"],
+            "figures": {r["key"]: {k: r[k] for k in ("value", "floor", "verdict")} for r in values["rows"]}}
 
 
 @command()

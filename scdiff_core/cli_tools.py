@@ -163,6 +163,22 @@ def gene_number(text: str) -> int | str:
     return int(text)
 
 
+def report_paths(out: str | None, json_: str | None) -> tuple[Path | None, Path | None]:
+    """Return where a report's page and its figures go; the figures beside the page if nothing else is said.
+
+    Raises
+    ------
+    ScdiffError
+        A page would be written over the figures.
+    """
+    page = Path(out).expanduser() if out else None
+    figures = Path(json_).expanduser() if json_ else page.with_suffix(".json") if page else None
+    if page is not None and page == figures:
+        raise ScdiffError(f"'{page}' cannot hold both.", "The page and the figures are two files.",
+                          "End --out in .html, and --json in .json.")
+    return page, figures
+
+
 def dataset_row(job: JobDir) -> dict[str, Any]:
     """Return what a list says of a dataset."""
     report = read_json(job.path / "report.json", {})

@@ -92,12 +92,15 @@ def report_card(generated: Cells, train: Cells, test: Cells, *, values: str = ke
     real = metrics.dense(held.log1p)
     for i, (name, cells) in enumerate(sets.items()):
         words = {"value": "Comparing the generated cells", "floor": "Comparing real with real cells"}
-        tell(words.get(name, f"Comparing the baseline: {name}"), (i + 0.5) / (len(sets) + 1))
+        said = words.get(name, f"Comparing the baseline: {name}")
+        tell(said, (i + 0.1) / (len(sets) + 1))
         x = metrics.dense(cells.log1p)
         place = metrics.joint_components(x, real, 50, seed)
         a, b = place(x), place(real)
         collected.put("rf_genes", name, metrics.rf_auc(real, x, seed, trees=trees, folds=folds))
+        tell(said, (i + 0.6) / (len(sets) + 1))
         collected.put("rf_pca", name, metrics.rf_auc(b, a, seed, trees=trees_pca, folds=folds))
+        tell(said, (i + 0.9) / (len(sets) + 1))
         parts.places(collected, name, a[:, :30], b[:, :30], seed, thorough=thorough)
         collected.put("gene_variance", name, metrics.gene_variance_ratio(x, real))
         collected.put("zero_share", name, metrics.zero_share(cells.counts))

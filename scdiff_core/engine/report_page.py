@@ -1,72 +1,157 @@
-"""The report card as one small page that needs nothing else: no script, no network."""
+"""The full report of a run as one page that needs nothing else: no script, no network."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Any
 
-from scdiff_core import __version__
-from scdiff_core.config import TrainConfig
+from scdiff_core.analysis.report_card import COPIES, Report
+from scdiff_core.engine.report_html import (
+    Raw,
+    RawNumber,
+    facts,
+    flat,
+    folded,
+    number,
+    picture,
+    shell,
+    table,
+    verdict,
+)
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-body{color:#222;background:#fff}h1{font-size:1.5rem;margin:0}
-.tag{background:#e69f00;color:#000;border-radius:4px;padding:0 .5em;font-size:.85rem}
-table{border-collapse:collapse;width:100%;margin:1.5rem 0}th,td{padding:.45em .7em;text-align:left;
-vertical-align:top;border-bottom:1px solid #ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}
-.good{color:#006d4e}.fair{color:#8a5a00}.poor{color:#a33c00}.verdict{font-weight:600}small{color:#555}
-@media(prefers-color-scheme:dark){body{background:#111;color:#eee}th,td{border-color:#444}small{color:#aaa}
-.good{color:#4cd3a5}.fair{color:#f0b429}.poor{color:#ff8a5c}}
-"""
+SECTIONS = {"figures": "Every figure", "types": "Each type", "pictures": "Pictures", "data": "The data",
+            "recipe": "The recipe", "versions": "Seeds and versions"}
+FLOOR = ("The floor puts as many real training cells in the place of the generated ones: the best that can be "
+         "expected (where a figure should equal that of real cells, it is the held-out cells' own). Baselines are what "
+         "simple tricks reach. Good: within chance of the floor, or a third of the way to the worst baseline; fair: "
+         "two thirds; poor: further.")
 
 
-def page(card: dict[str, Any], recipe: dict[str, Any], config: TrainConfig) -> str:
-    """Return the page of a report card.
+def full_page(values: dict[str, Any], figures: dict[str, bytes]) -> str:
+    """Return the page of a full report.
 
     Parameters
     ----------
-    card
-        What `Report.to_dict` returned.
-    recipe
-        Of the generated set that was scored.
-    config
-        Of the run.
+    values
+        As `FullReport.values`.
+    figures
+        Key -> SVG of its figures.
     """
-    asked = recipe.get("config", {})
-    names = list(dict.fromkeys(name for row in card["rows"] for name in row.get("baselines", {})))
-    head = "".join(f"<th>{escape(h)}</th>" for h in ("", "generated", "floor", *names, "verdict"))
-    facts = [f"{card['n_cells']:,} generated cells", f"dataset {config.dataset}", f"preset {config.preset}",
-             f"run {asked.get('run', '')}",
-             f"sampler {asked.get('sampler', '')}, {asked.get('steps', '')} steps",
-             f"seed {asked.get('seed', '')}", f"scDiff Studio {__version__}"]
-    rows = "".join(_row(row, names) for row in card["rows"])
-    notes = "".join(f"<li>{escape(str(w))}</li>" for w in card.get("warnings", ()))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Report card of {escape(str(asked.get('run', '')))}</title><style>{STYLE}</style></head><body>
-<h1>Report card <span class="tag">synthetic cells</span></h1>
-<p>{escape(card['sentence'])}</p>
-<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>
-<p><small>The floor is the same figure for real training cells held against real held-out cells: the best that
-can be expected. The baselines are what simple statistics reach.</small></p>
-{f'<ul>{notes}</ul>' if notes else ''}
-<p><small>{escape(' · '.join(facts))}</small></p>
-</body></html>
-"""
+    report = Report.from_dict(values)
+    links = "".join(f'<a href="#{key}">{escape(words)}</a>' for key, words in SECTIONS.items()
+                    if key != "types" or values["types"])
+    notes = "".join(f'<p class="note">{escape(w)}</p>' for w in report.warnings)
+    asked = values["generated"].get("config", {})
+    told = (f"{report.n_cells:,} generated cells against as many held-out real ones of "
+            f"<b>{escape(values['data']['dataset'])}</b>. Run {escape(values['run'])}, preset "
+            f"{escape(str(values['recipe'].get('preset', '')))}, {escape(str(asked.get('sampler', '')))} sampler with "
+            f"{escape(str(asked.get('steps', '')))} steps.")
+    parts = [f'<header><h1>{escape(values["title"])} <span class="tag">synthetic cells</span></h1>'
+             f'<p class="lead">{escape(report.sentence)}</p><p class="soft">{told}</p>{notes}</header>'
+             f'<nav aria-label="Parts">{links}</nav>',
+             section("figures", card_table(report) + f"<p><small>{FLOOR}</small></p>" + cfgen(values["cfgen"]))]
+    if values["types"]:
+        parts.append(section("types", type_table(values["types"])))
+    parts += [section("pictures", "".join(figure(f, figures.get(f["key"])) for f in values["figures"])),
+              section("data", data(values["data"])), section("recipe", recipe(values)),
+              section("versions", versions(values))]
+    return shell(f"Report: {values['title']}", "".join(parts))
 
 
-def _row(row: dict[str, Any], names: list[str]) -> str:
-    """Return one figure as a line of the table."""
-    numbers = [row["value"], row["floor"], *(row.get("baselines", {}).get(name) for name in names)]
-    cells = "".join(f'<td class="n">{_number(n, row.get("unit") or "")}</td>' for n in numbers)
-    verdict = escape(str(row["verdict"]))
-    return (f"<tr><td>{escape(row['title'])}<br><small>{escape(row['sentence'])}</small></td>{cells}"
-            f'<td class="verdict {verdict}">{verdict}</td></tr>')
+def section(key: str, inside: str) -> str:
+    """Return one part of the page under its heading."""
+    return f'<section id="{key}"><h2>{SECTIONS[key]}</h2>{inside}</section>'
 
 
-def _number(value: float | None, unit: str) -> str:
-    """Return a figure as text; a dash where there is none."""
-    if value is None:
-        return "–"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text + (f"&nbsp;{escape(unit)}" if unit else "")
+def card_table(report: Report) -> str:
+    """Return every figure beside its floor and baselines, with what it says and what it is."""
+    names = [n for n in dict.fromkeys(name for row in report.rows for name in row.baselines) if n != COPIES]
+    rows = [[Raw(f"<b>{escape(row.title)}</b>"), verdict(row.verdict),
+             *(RawNumber(escape(row.show(v))) for v in (row.value, row.floor)),
+             *(RawNumber(escape(row.show(row.baselines.get(n)))) for n in names),
+             Raw(f"{escape(row.sentence)}<br><small>{escape(row.about)}</small>")] for row in report.rows]
+    return table(["figure", "verdict", "generated", "floor", *names, "what it says, and what it is"], rows, wide=True)
+
+
+def cfgen(found: dict[str, Any] | None) -> str:
+    """Return the figures by the protocol of CFGen, beside the floor."""
+    if not found:
+        return ""
+    return (f"<p>By the protocol of CFGen (30 principal components of the held-out cells alone, type by type, then the "
+            f"mean over {found['types']} types): exact 2-Wasserstein distance <b>{number(found['w2'])}</b>, real "
+            f"training cells {number(found['w2_floor'])}; MMD {number(found['mmd'])}, real training cells "
+            f"{number(found['mmd_floor'])}. Such components favour the very cells they were fitted on, and rare types "
+            "count as much as common ones: compare with the floor beside it only.</p>")
+
+
+TYPE_COLUMNS = (
+    ("told apart (AUC)", "rf_auc", "rf_auc_floor", ""), ("energy distance", "energy", "energy_floor", ""),
+    ("type as asked", "agreement", "agreement_real", "%"), ("fold changes: slope", "slope", "slope_floor", ""),
+    ("zeros", "zeros", "zeros_real", "%"), ("library size", "library", "library_real", ""))
+
+
+def type_table(rows: list[dict[str, Any]]) -> str:
+    """Return one line for each type, each figure with that of real cells under it."""
+    head = ["type", "cells: generated", "held out", "to learn from", *(c[0] for c in TYPE_COLUMNS)]
+    lines = [[Raw(f"<b>{escape(row['label'])}</b>"), row["generated"], row["test"], row["train"],
+              *(RawNumber(f"{number(row[a], unit)}<br><small>{number(row[b], unit)}</small>")
+                for _, a, b, unit in TYPE_COLUMNS)] for row in rows]
+    return table(head, lines, wide=True) + (
+        "<p><small>Under each figure the same for real cells: training cells in the generated ones' place for the "
+        "first two and the slope, held-out cells for the others. A dash: too few cells (10 a side for a distance, 20 "
+        "for fold changes, 50 for a forest).</small></p>")
+
+
+def figure(told: dict[str, Any], svg: bytes | None) -> str:
+    """Return one figure with its caption and the table behind it."""
+    if svg is None:
+        return ""
+    rows = [[None if v is None else v for v in row] for row in told["rows"]]
+    return (f'<figure id="figure-{escape(told["key"])}"><figcaption><h3>{escape(told["title"])}</h3>'
+            f'<p class="soft">{escape(told["caption"])}</p></figcaption>{picture(svg, told["alt"])}'
+            + folded(f"The table behind it ({len(rows)} rows)", table(told["columns"], rows)) + "</figure>")
+
+
+def data(told: dict[str, Any]) -> str:
+    """Return what the data was."""
+    roles = ", ".join(f"{column} ({role.replace('_', ' ')})" for role, column in told["roles"].items())
+    filters = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in (told.get("filters") or {}).items()
+                        if v not in (None, False))
+    steps = "".join(f"<li>{escape(s)}</li>" for s in told["steps"])
+    found = "".join(f"<li>{escape(s)}</li>" for s in told["findings"])
+    return facts([("dataset", told["dataset"]), ("source", told["source"]), ("values", told["kind"] or told["values"]),
+                  ("cells", told["n_cells"]), ("genes", told["n_genes"]),
+                  ("split", f"{told['n_train']:,} cells to learn from, {told['n_test']:,} held out"),
+                  ("columns", roles), ("filters", filters), ("fingerprint", told["fingerprint"])]) \
+        + (f"<h3>How it was prepared</h3><ol>{steps}</ol>" if steps else "") \
+        + (f"<h3>What was found in it</h3><ul>{found}</ul>" if found else "")
+
+
+def recipe(values: dict[str, Any]) -> str:
+    """Return how the model was trained and the cells were made; the whole configuration folded."""
+    told, asked = values["training"], values["generated"].get("config", {})
+    trained = facts([("state", told["state"]), ("steps", told["step"]),
+                     ("time", f"{told['seconds']:.0f} s" if told.get("seconds") else None),
+                     ("device", told["used_device"]), ("held-out loss", told["loss_test"])])
+    made = facts((k.replace("_", " "), ", ".join(f"{a}: {b}" for a, b in v.items()) if isinstance(v, dict) else v)
+                 for k, v in asked.items() if k not in ("kind", "format", "run"))
+    settings = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(v)}</td></tr>"
+                       for k, v in flat(values["recipe"]))
+    return (f"<h3>Training</h3>{trained}<h3>Generation</h3>{made}"
+            + folded("Every setting of the training",
+                     f'<div class="wide"><table><tbody>{settings}</tbody></table></div>')
+            + folded("The same as YAML (config.yaml)", f"<pre>{escape(values['recipe_yaml'])}</pre>"))
+
+
+def versions(values: dict[str, Any]) -> str:
+    """Return seeds, packages and machine."""
+    environment = values["environment"]
+    packages = ", ".join(f"{k} {v}" for k, v in environment.get("versions", {}).items())
+    seeds = (f"training {values['recipe'].get('seed')}, generation "
+             f"{values['generated'].get('config', {}).get('seed')}, report {values['settings'].get('seed')}")
+    judge = values["settings"]
+    return facts([
+        ("seeds", seeds), ("report by", f"scDiff Studio {values['version']}"), ("trained with", packages),
+        ("machine", " · ".join(str(environment[k]) for k in ("platform", "cores", "threads") if k in environment)),
+        ("forests", f"{judge.get('trees')} trees, depth 5, {judge.get('folds')} folds, {judge.get('genes'):,} genes"),
+        ("made", values["made"])])

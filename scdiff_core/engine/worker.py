@@ -10,6 +10,7 @@ warm       run                                   done
 generate   run, config, out_dir                  done, out_dir, n_cells, seconds, note
 report     out_dir                               done, report (as `Report.to_dict`)
 export     out_dir, format (csv.gz)              done, path
+full       run, n_cells, seed                    done, page (of the full report)
 estimate   dataset, presets                      done, seconds (preset -> seconds)
 =========  ====================================  ==============================================
 
@@ -34,7 +35,7 @@ from typing import IO, Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs, process
-from scdiff_core.engine import outputs
+from scdiff_core.engine import outputs, report_full
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.workspace import JobDir, Workspace, disk_full, is_full
 
@@ -82,7 +83,7 @@ class Service:
         """
         known: dict[str, Callable[..., Result]] = {
             "warm": self.warm, "generate": self.generate, "report": self.report,
-            "export": self.export, "estimate": self.estimate}
+            "export": self.export, "full": self.full, "estimate": self.estimate}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")
@@ -138,26 +139,29 @@ class Service:
 
     def generate(self, tell: Tell, run: str, config: dict[str, Any], out_dir: str) -> Result:
         """Generate cells into a directory: the cells, their recipe, and their places on the real UMAP."""
-        from scdiff_core.engine.generate import generate
-
         began = time.monotonic()
         job = self.job(run)
         asked = cfg.validate(cfg.GenerateConfig, {**config, "run": job.id}, "The request")
-        tell("loading the model", 0.0)
-        steps = generate(self.model(job), asked)
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                adata = end.value
-                break
-            tell("generating", 0.9 * step.done / max(1, step.total))
+        adata = self._cells(job, asked, lambda phase, share: tell(phase, 0.9 * share))
         tell("placing the cells", 0.92)
         prepared, note = self.beside(job.config())
         umap = None if prepared is None else self.umap(prepared)
         outputs.write_set(Path(out_dir), adata, asked, prepared, umap)
         return {"out_dir": out_dir, "n_cells": int(adata.n_obs), "note": note,
                 "seconds": round(time.monotonic() - began, 3)}
+
+    def _cells(self, job: JobDir, asked: cfg.GenerateConfig, tell: Tell) -> Any:
+        """Return generated cells, telling of every step."""
+        from scdiff_core.engine.generate import generate
+
+        tell("loading the model", 0.0)
+        steps = generate(self.model(job), asked)
+        try:
+            while True:
+                step = next(steps)
+                tell("generating", step.done / max(1, step.total))
+        except StopIteration as end:
+            return end.value
 
     def report(self, tell: Tell, out_dir: str) -> Result:
         """Write the report card of a generated set."""
@@ -166,6 +170,14 @@ class Service:
         config = self.job(str(made.path.parent.parent)).config()
         prepared = self.dataset(config.dataset, config.fingerprint)
         return {"report": outputs.write_report(made, prepared, asked, tell).to_dict()}
+
+    def full(self, tell: Tell, run: str, n_cells: int, seed: int = 0) -> Result:
+        """Make the full report of a run, with cells of its own, and keep it in the run."""
+        job = self.job(run)
+        config = job.config()
+        prepared = self.dataset(config.dataset, config.fingerprint)
+        report_full.make(job, prepared, partial(self._cells, job), n_cells=n_cells, seed=seed, progress=tell)
+        return {"page": str(report_full.folder(job) / report_full.PAGE)}
 
     def export(self, tell: Tell, out_dir: str, format: str = "csv.gz") -> Result:
         """Write the cells of a set as a table beside them."""

@@ -28,7 +28,7 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 200}
 
 
-def _figure(width: float, height: float, rows: int = 1, cols: int = 1, **options: Any) -> tuple[Any, np.ndarray]:
+def new_figure(width: float, height: float, rows: int = 1, cols: int = 1, **options: Any) -> tuple[Any, np.ndarray]:
     """Return a figure in inches without a window or global state, and its axes [rows, cols]."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -40,7 +40,7 @@ def _figure(width: float, height: float, rows: int = 1, cols: int = 1, **options
     return figure, figure.subplots(rows, cols, squeeze=False, **options)
 
 
-def _save(figure: Any, fmt: str, synthetic: bool) -> bytes:
+def save_figure(figure: Any, fmt: str, synthetic: bool) -> bytes:
     """Return the figure as a file, stamped where generated cells are in it; the same bytes each time."""
     if fmt not in FORMATS:
         raise ScdiffError(f"A figure cannot be saved as '{fmt}'.", "That format is not known.",
@@ -55,7 +55,7 @@ def _save(figure: Any, fmt: str, synthetic: bool) -> bytes:
     return out.getvalue()
 
 
-def _colour_scale() -> Any:
+def colour_scale() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("viridis_light", list(SEQUENTIAL))
@@ -76,7 +76,7 @@ def export_umap(xy: np.ndarray, labels: np.ndarray | None = None, values: np.nda
     columns = int(np.ceil(len(entries) / 18))
     aside = 1.0 if values is not None else 0 if labels is None else sum(
         0.4 + 0.062 * max(len(n) for n, _ in entries[i::columns]) for i in range(columns))
-    figure, axes = _figure(3.2 * max(1, len(panels)) + aside, 3.2, 1, max(1, len(panels)), sharex=True, sharey=True)
+    figure, axes = new_figure(3.2 * max(1, len(panels)) + aside, 3.2, 1, max(1, len(panels)), sharex=True, sharey=True)
     size = float(np.clip(6000 / max(1, len(xy)), 1.5, 12))
     drawn = None
     for place, (words, rows) in zip(axes[0], panels, strict=False):
@@ -84,7 +84,7 @@ def export_umap(xy: np.ndarray, labels: np.ndarray | None = None, values: np.nda
         options: dict[str, Any] = {"s": size, "marker": marker, "linewidths": 0, "rasterized": rows.sum() > RASTER}
         if values is not None:
             shown = np.asarray(values, float)
-            drawn = place.scatter(*xy[rows].T, c=shown[rows], cmap=_colour_scale(), vmin=np.nanmin(shown),
+            drawn = place.scatter(*xy[rows].T, c=shown[rows], cmap=colour_scale(), vmin=np.nanmin(shown),
                                   vmax=np.nanmax(shown), **options)
         else:
             place.scatter(*xy[rows].T, c=[colour.get(n, MISSING) for n in names[rows]], **options)
@@ -96,7 +96,7 @@ def export_umap(xy: np.ndarray, labels: np.ndarray | None = None, values: np.nda
         _legend(figure, entries, columns)
     if title and drawn is None:
         figure.suptitle(title)
-    return _save(figure, fmt, bool(made.any()))
+    return save_figure(figure, fmt, bool(made.any()))
 
 
 def _legend(figure: Any, entries: list[tuple[str, str]], columns: int) -> None:
@@ -116,14 +116,14 @@ def export_dot_plot(real: pd.DataFrame, generated: pd.DataFrame | None = None, g
     genes = list(genes) if genes is not None else list(dict.fromkeys(real["gene"]))
     groups = list(groups) if groups is not None else groups_of(real, generated)
     panels = [(REAL_WORDS, real)] + ([(GENERATED_WORDS, generated)] if generated is not None else [])
-    figure, axes = _figure(0.23 * len(genes) + 3.6, (0.2 * len(groups) + 0.5) * len(panels) + 0.7, len(panels), 1,
+    figure, axes = new_figure(0.23 * len(genes) + 3.6, (0.2 * len(groups) + 0.5) * len(panels) + 0.7, len(panels), 1,
                            sharex=True)
     top = max([float(t["mean"].max()) for _, t in panels if len(t)] + [1e-9])
     names, largest, drawn = short_names(groups, 36), 90.0, None
     for place, (words, table) in zip(axes[:, 0], panels, strict=True):
         shown = table[table["gene"].isin(genes) & table["group"].isin(groups)]
         drawn = place.scatter([genes.index(g) for g in shown["gene"]], [groups.index(g) for g in shown["group"]],
-                              s=largest * shown["fraction"], c=shown["mean"], cmap=_colour_scale(), vmin=0, vmax=top,
+                              s=largest * shown["fraction"], c=shown["mean"], cmap=colour_scale(), vmin=0, vmax=top,
                               edgecolors="#555555", linewidths=0.3)
         place.set(title=words, yticks=range(len(groups)), yticklabels=[names[g] for g in groups],
                   xticks=range(len(genes)), xlim=(-0.7, len(genes) - 0.3), ylim=(len(groups) - 0.3, -0.7))
@@ -134,7 +134,7 @@ def export_dot_plot(real: pd.DataFrame, generated: pd.DataFrame | None = None, g
     handles = [Line2D([], [], marker="o", linestyle="", markerfacecolor="none", markeredgecolor="#555555",
                       label=f"{s:.0%}", markersize=float(np.sqrt(largest * s))) for s in (0.25, 0.5, 1.0)]
     figure.legend(handles=handles, loc="outside right upper", title="of cells")
-    return _save(figure, fmt, generated is not None)
+    return save_figure(figure, fmt, generated is not None)
 
 
 def export_violin(real: Any, real_labels: np.ndarray, generated: Any | None = None,
@@ -147,7 +147,7 @@ def export_violin(real: Any, real_labels: np.ndarray, generated: Any | None = No
     if generated is not None and generated_labels is not None:
         sets.append((GENERATED_WORDS, _dense(generated), np.asarray(generated_labels).astype(str)))
     groups = list(groups) if groups is not None else sorted({str(g) for s in sets for g in s[2]} - {""}, key=natural)
-    figure, axes = _figure(max(3.5, 0.5 * len(groups) + 1.2), 0.8 * max(1, len(genes)) + 1.2, max(1, len(genes)), 1,
+    figure, axes = new_figure(max(3.5, 0.5 * len(groups) + 1.2), 0.8 * max(1, len(genes)) + 1.2, max(1, len(genes)), 1,
                            sharex=True)
     looks: dict[str, dict[str, Any]] = {
         REAL_WORDS: {"facecolor": REAL, "edgecolor": "#444444"},
@@ -167,7 +167,7 @@ def export_violin(real: Any, real_labels: np.ndarray, generated: Any | None = No
     axes[-1, 0].set_xticks(range(len(groups)), [names[g] for g in groups], rotation=90 if len(groups) > 3 else 0)
     if len(sets) > 1:
         figure.legend(handles=[Patch(label=w, **looks[w]) for w, _, _ in sets], loc="outside upper left", ncols=2)
-    return _save(figure, fmt, len(sets) > 1)
+    return save_figure(figure, fmt, len(sets) > 1)
 
 
 def _half_violin(place: Any, at: int, values: np.ndarray, width: float, side: str, look: dict[str, Any]) -> None:
@@ -191,12 +191,12 @@ def export_heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = 
     blocks = heat_blocks(real, real_labels, generated, generated_labels, per_group, seed, groups)
     panels = [(w, b) for w, b in zip((REAL_WORDS, GENERATED_WORDS), blocks, strict=True) if b is not None]
     groups = panels[0][1].groups
-    figure, axes = _figure(max(4.5, 0.42 * len(groups) + 2), (0.15 * len(genes) + 0.4) * len(panels) + 1.2,
+    figure, axes = new_figure(max(4.5, 0.42 * len(groups) + 2), (0.15 * len(genes) + 0.4) * len(panels) + 1.2,
                            len(panels), 1, sharex=True)
     top = max([float(np.nanmax(b.values)) for _, b in panels if np.isfinite(b.values).any()] + [1e-9])
     drawn = None
     for place, (words, block) in zip(axes[:, 0], panels, strict=True):
-        drawn = place.pcolormesh(block.edges, np.arange(len(genes) + 1), block.values, cmap=_colour_scale(), vmin=0,
+        drawn = place.pcolormesh(block.edges, np.arange(len(genes) + 1), block.values, cmap=colour_scale(), vmin=0,
                                  vmax=top, rasterized=True)
         place.vlines(np.arange(1, len(groups)), 0, len(genes), color="white", linewidth=1)
         place.set(title=words, ylim=(len(genes), 0), yticks=np.arange(len(genes)) + 0.5)
@@ -205,7 +205,7 @@ def export_heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = 
     axes[-1, 0].set_xticks(np.arange(len(groups)) + 0.5, [names[g] for g in groups],
                            rotation=90 if len(groups) > 3 else 0)
     figure.colorbar(drawn, ax=axes, shrink=min(0.8, 1.3 / figure.get_figheight()), label="log1p", aspect=12)
-    return _save(figure, fmt, len(panels) > 1)
+    return save_figure(figure, fmt, len(panels) > 1)
 
 
 def export_mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), *, fmt: str = "svg") -> bytes:
@@ -213,7 +213,7 @@ def export_mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), *, f
     from scdiff_core.analysis.metrics import pearson
     from scdiff_core.figures.markers import named_genes
 
-    figure, axes = _figure(3.6, 3.6)
+    figure, axes = new_figure(3.6, 3.6)
     place = axes[0, 0]
     marked = table["gene"].isin(set(highlight)).to_numpy()
     top = float(max(table["real"].max(), table["generated"].max(), 0.1)) * 1.05
@@ -233,7 +233,7 @@ def export_mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), *, f
               ylim=(-0.02 * top, top), aspect="equal",
               title=f"Pearson r {pearson(table['real'].to_numpy(), table['generated'].to_numpy()):.3f}")
     place.legend(loc="lower right")
-    return _save(figure, fmt, True)
+    return save_figure(figure, fmt, True)
 
 
 def figure_bundle(figures: Mapping[str, Callable[[str], bytes]], tables: Mapping[str, pd.DataFrame] | None = None,

@@ -14,7 +14,7 @@ from scdiff_core import cli, jobs, keys
 from scdiff_core.analysis import report_card
 from scdiff_core.analysis.report_card import Report
 from scdiff_core.config import TrainConfig
-from scdiff_core.engine import outputs, run_job
+from scdiff_core.engine import outputs, report_full, run_job
 from scdiff_core.engine.worker import Cancelled, Service
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
@@ -149,7 +149,25 @@ def test_the_report_of_the_command_line_is_made_once(
     assert told["figures"]["rf_genes"].keys() == {"value", "floor", "verdict"}
     assert json.loads(figures.read_text())["sentence"] == told["sentence"]
     assert "synthetic" in page.read_text()
+    made = report_full.read_report(run)
+    assert made is not None and made == json.loads(figures.read_text())
     assert command(capsys, run, "report", "r", "--cells", "50")["report"] == told["report"]
+    alone = tmp_path / "alone.html"
+    assert command(capsys, run, "report", "r", "--cells", "50", "--out", str(alone))["json"] == str(
+        alone.with_suffix(".json"))
+    assert report_full.read_report(run) == made  # nothing was made again
+    assert json.loads(alone.with_suffix(".json").read_text()) == made
+
+
+def test_the_worker_makes_the_same_full_report(service: Service, run: JobDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_card, "THOROUGH", (20, 20, 2))
+    told: list[tuple[str, float]] = []
+    result = service.answer("full", {"run": run.id, "n_cells": 40}, lambda words, share: told.append((words, share)))
+    assert [share for _, share in told] == sorted(share for _, share in told) and told[-1][1] == 1
+    assert {"generating", "Comparing the generated cells", "Drawing: map"} <= {words for words, _ in told}
+    values = report_full.read_report(run)
+    assert values is not None and values["generated"]["config"]["n_cells"] == 40
+    assert Path(result["page"]).read_text().count("data:image/svg+xml") == len(values["figures"])
 
 
 def test_a_training_by_the_command_line_is_a_run_like_any_other(
