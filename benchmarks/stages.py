@@ -33,7 +33,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 DATASETS = ("pbmc3k_counts.h5ad", "kang_ifnb_counts.h5ad", "pancreas_e15_timecourse.h5ad")
 
 # what a trained model and its cells follow from, and what their report does
-LEARN = ("config.py", "keys.py", "data", "diffusion", "nn", "engine")
+LEARN = ("keys.py", "data", "diffusion", "nn", "engine")
 LEARN_NOT = ("presets.py", "preview.py", "worker.py", "outputs.py", "run_job.py", "estimate.py", "report")
 JUDGE = ("keys.py", "analysis", "engine/outputs.py")
 
@@ -85,8 +85,10 @@ def paths_of(names: Iterable[str]) -> list[Path]:
 def prepare(workspace: Workspace, source: Path, fresh: bool = False) -> tuple[JobDir, float]:
     """Prepare a source as anybody would, with everything detected; returns it and the CPU seconds."""
     name = source.name.split(".")[0]
-    key = digest(hashlib.sha256(source.read_bytes()).hexdigest(), source_hash(("config.py", "keys.py", "data")))
-    config = PrepareConfig(source=str(source), name=f"{name}-{key}")
+    asked = PrepareConfig(source=str(source), name=name)
+    key = digest(hashlib.sha256(source.read_bytes()).hexdigest(), asked.model_dump(mode="json", exclude={"source"}),
+                 source_hash(("keys.py", "data")))
+    config = asked.model_copy(update={"name": f"{name}-{key}"})
     job, done = _begin(workspace, config, config.name, fresh)
     if done is None:
         from scdiff_core.data import prepare as module
@@ -142,8 +144,8 @@ def _end(job: JobDir, done: dict[str, Any]) -> dict[str, Any]:
 
 def generate(dataset: JobDir, run: JobDir, seed: int, sampling: dict[str, Any] | None = None) -> tuple[Path, float]:
     """Generate as many cells as are held out; returns their file and the CPU seconds for 1,000 in a warm process."""
-    asked = sampling or {}
-    path = run.path / "bench" / f"cells-{digest(seed, asked, learn_hash())}.npz"
+    asked = GenerateConfig(run=run.id, seed=seed, **(sampling or {}))
+    path = run.path / "bench" / f"cells-{digest(asked.model_dump(mode='json', exclude={'run'}), learn_hash())}.npz"
     done = read_json(path.with_suffix(".json"))
     if done is None:
         from scdiff_core.data.prepared import Prepared
@@ -155,7 +157,7 @@ def generate(dataset: JobDir, run: JobDir, seed: int, sampling: dict[str, Any] |
         model = Model.load(run, "cpu")
 
         def cells(n: int) -> Any:
-            steps = steps_of(model, GenerateConfig(run=run.id, n_cells=n, seed=seed, **asked))
+            steps = steps_of(model, asked.model_copy(update={"n_cells": n}))
             while True:
                 try:
                     next(steps)

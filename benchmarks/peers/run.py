@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -119,9 +120,10 @@ def run(dataset: JobDir, seed: int, epochs: int | None = None, fresh: bool = Fal
         return {}
     found: dict[str, dict[str, Any]] = {}
     for script in dict.fromkeys(p.script for p in PEERS.values()):
-        source = (HERE / script).read_text(encoding="utf-8") + REQUIREMENTS.read_text(encoding="utf-8")
-        key = stages.digest(prepared.fingerprint, seed, epochs, source, Path(__file__).read_text(encoding="utf-8"))
-        folder = stages.CACHE / "peers" / f"{script.split('.')[0]}-{dataset.id}-{seed}-{key}"
+        source = [(HERE / script).read_text(encoding="utf-8"), REQUIREMENTS.read_text(encoding="utf-8"),
+                  *(inspect.getsource(f) for f in (groups_of, exchange, cells_of))]
+        key = stages.digest(prepared.fingerprint, seed, epochs, source)
+        folder = stages.CACHE / "peers" / f"{script.split('.')[0]}-{seed}-{key}"
         result = None if fresh else read_json(folder / "result.json")
         if result is None:
             shutil.rmtree(folder, ignore_errors=True)
