@@ -19,9 +19,10 @@ class NoiseLevels:
     std: float = 1.4
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """Return n levels, [n], one from each n-th of the distribution in random order."""
-        u = (torch.arange(n) + torch.rand(n, generator=generator)) / n
-        u = u[torch.randperm(n, generator=generator)].clamp(1e-4, 1 - 1e-4)
+        """Return n levels, [n], where the generator lives: one from each n-th of the distribution in random order."""
+        where = generator.device
+        u = (torch.arange(n, device=where) + torch.rand(n, generator=generator, device=where)) / n
+        u = u[torch.randperm(n, generator=generator, device=where)].clamp(1e-4, 1 - 1e-4)
         return (self.mean + self.std * torch.special.ndtri(u)).exp()
 
 

@@ -42,6 +42,12 @@ def _thin(counts: np.ndarray, share: float, generator: torch.Generator) -> np.nd
     return np.add.reduceat(kept, starts, dtype=np.float32)
 
 
+def _send(array: np.ndarray, device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device; to CUDA through pinned memory, so that nobody waits for it."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class Cells:
     """Some cells of a prepared dataset, ready to be cut.
 
@@ -76,10 +82,10 @@ class Cells:
     def _minibatch(self, flat: np.ndarray, cell: np.ndarray, data: np.ndarray, total: np.ndarray) -> Minibatch:
         n, g = len(total), self.matrix.shape[1]
         scaled = np.log1p(data * (np.float32(keys.TARGET_SUM) / total)[cell]) if self.counts_like else data
-        index, value = torch.from_numpy(flat).to(self.device), torch.from_numpy(data).to(self.device)
+        index, value = _send(flat, self.device), _send(data, self.device)
         log1p = torch.zeros(n * g, device=self.device)
-        log1p = log1p.index_copy_(0, index, torch.from_numpy(scaled.astype(np.float32)).to(self.device))
-        return Minibatch(log1p.view(n, g), torch.from_numpy(total).to(self.device), Values((n, g), index, value))
+        log1p = log1p.index_copy_(0, index, _send(scaled.astype(np.float32), self.device))
+        return Minibatch(log1p.view(n, g), _send(total, self.device), Values((n, g), index, value))
 
     def take(self, rows: np.ndarray) -> Minibatch:
         """Return the cells of some rows."""
@@ -99,9 +105,8 @@ class Cells:
         rest = torch.binomial(other, torch.full_like(other, share), generator=generator).numpy()
         less = np.maximum(np.bincount(cell, left, len(rows)).astype(np.float32) + rest, 1)
         there = left > 0
-        whole = Values((len(rows), self.matrix.shape[1]), *(torch.from_numpy(v).to(self.device) for v in (flat, data)))
-        return (self._minibatch(flat[there], cell[there], left[there], less),
-                torch.from_numpy(total).to(self.device), whole)
+        whole = Values((len(rows), self.matrix.shape[1]), *(_send(v, self.device) for v in (flat, data)))
+        return self._minibatch(flat[there], cell[there], left[there], less), _send(total, self.device), whole
 
     def some(self, n: int) -> Cells:
         """Return n of the cells (all, if there are fewer), evenly spaced."""

@@ -23,7 +23,7 @@ class Phase:
     """One phase of training: it advances a step at a time, and can be saved and restored between two steps.
 
     Everything random comes from `generator`, except dropout, which draws from torch's own state; both are
-    saved.
+    saved. On CUDA the generator may live on the device, so that no draw has to wait for the host.
 
     Parameters
     ----------
@@ -35,15 +35,19 @@ class Phase:
         None where there is nothing to train.
     seed
         Of its random state.
+    device
+        Where the random draws are made: on the CPU unless it is CUDA.
     """
 
     comparable = True  # whether the loss of a step is in the units of `held_out`
 
     def __init__(self, name: str, steps: int, modules: dict[str, nn.Module],
-                 optimiser: torch.optim.Optimizer | None, seed: int) -> None:
+                 optimiser: torch.optim.Optimizer | None, seed: int,
+                 device: torch.device | None = None) -> None:
         self.name, self.steps, self.step = name, steps, 0
         self.modules, self.optimiser = modules, optimiser
-        self.generator = torch.Generator().manual_seed(seed)
+        where = device if device is not None and device.type == "cuda" else "cpu"
+        self.generator = torch.Generator(where).manual_seed(seed)
         self.rates = [g["lr"] for g in optimiser.param_groups] if optimiser else []
 
     @property
@@ -53,7 +57,7 @@ class Phase:
 
     def begin(self) -> None:
         """Called before the first step of a phase that is not resumed."""
-        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
+        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device)))
 
     def advance(self) -> Tensor:
         """Take one step and return its loss, a scalar still on the device."""
@@ -96,8 +100,12 @@ class Phase:
             module.load_state_dict(checkpoint.under(tensors, name))
         if self.optimiser is not None:
             checkpoint.restore_optimiser(self.optimiser, checkpoint.under(tensors, "optimiser"))
-        self.generator.set_state(tensors["random.generator"])
+        self.step = int(meta["step"])
+        state = tensors["random.generator"]
+        if len(state) == len(self.generator.get_state()):
+            self.generator.set_state(state)
+        else:  # it was stopped on another kind of device, whose random numbers are others
+            self.generator.manual_seed(self.generator.initial_seed() + self.step)
         torch.set_rng_state(tensors["random.torch"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        self.step = int(meta["step"])

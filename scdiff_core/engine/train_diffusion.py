@@ -12,7 +12,7 @@ from torch import Tensor
 from scdiff_core.config import DiffusionConfig
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.loss import EMA, NoiseLevels, denoising_loss
-from scdiff_core.diffusion.schedule import Karras
+from scdiff_core.diffusion.schedule import Cosine
 from scdiff_core.engine import checkpoint
 from scdiff_core.engine.batches import Cells
 from scdiff_core.engine.calibrate import encode
@@ -20,12 +20,15 @@ from scdiff_core.engine.device import adam, autocast
 from scdiff_core.engine.phase import Phase
 from scdiff_core.nn.backbone import Backbone
 from scdiff_core.nn.codec import Codec
+from scdiff_core.nn.condition import Condition
 
 CHECKS = 40  # looks at the held-out loss in a full phase
 REPEATS = 1024  # held-out cells are repeated, with other noise, to about this many
 WITHIN = 0.005  # losses this near to the best (1 is knowing nothing) count as equal, and the later wins
 LEVELS = NoiseLevels()
-SCHEDULE = Karras()
+# for sampling alone: points even in the angle serve data of unit spread best, and less noise than a tenth tells
+# nothing, since the latents of a cell are not known that well (benchmarks/samplers.py)
+SCHEDULE = Cosine(ratio_min=0.1, ratio_max=20.0)
 
 
 def build_backbone(config: DiffusionConfig, n_dims: int, n_values: tuple[int, ...], n_continuous: int) -> Backbone:
@@ -51,9 +54,9 @@ class DiffusionPhase(Phase):
         self.ema = EMA(network, config.ema)
         super().__init__("diffusion", config.steps, {"codec": codec, "network": network},
                          adam([{"params": list(network.parameters()), "lr": config.lr}], device,
-                              config.weight_decay), seed)
-        self.condition = cells.condition
-        self.latents = encode(codec, cells)
+                              config.weight_decay), seed, device)
+        self.condition, self.unknown = cells.condition, cells.condition.rows(slice(0, 1)).null()
+        self.latents = encode(codec, cells)  # they stay on the device
         self.denoiser = Preconditioned(network, SCHEDULE)
         self.check_every = max(1, math.ceil(config.steps / CHECKS))
         self.best, self.worse = math.inf, 0
@@ -69,15 +72,30 @@ class DiffusionPhase(Phase):
         """Whether the steps are done, or the held-out loss has not been near its best for too long."""
         return self.step >= self.steps or 0 < self.config.patience <= self.worse
 
-    def advance(self) -> Tensor:
-        """Take one step."""
-        self.network.train()
-        n, generator = self.config.minibatch, self.generator
-        rows = torch.randint(len(self.latents.mean), (n,), generator=generator)
-        x0 = self.latents.sample(rows, generator)
-        condition = self.condition.rows(rows.to(self.device)).drop(self.config.drop_condition, generator)
+    def _minibatch(self) -> tuple[Tensor, Condition, Tensor, Tensor]:
+        """Return latents, conditions (some made unknown), noise levels and noise of one step.
+
+        Nothing here waits for the device: with the generator on it, all draws are made there.
+        """
+        n, generator, where = self.config.minibatch, self.generator, self.generator.device
+
+        def normal() -> Tensor:
+            return torch.randn((n, self.codec.n_dims), generator=generator, device=where).to(self.device)
+
+        rows = torch.randint(len(self.latents.mean), (n,), generator=generator, device=where).to(self.device)
+        x0 = self.latents.mean[rows] + self.latents.std[rows] * normal()
+        known, k = self.condition.rows(rows), self.condition.codes.shape[1]
+        gone = torch.rand((n, k + known.conts.shape[1]), generator=generator, device=where) < self.config.drop_condition
+        gone = gone.to(self.device)
+        condition = Condition(torch.where(gone[:, :k], self.unknown.codes, known.codes),
+                              torch.where(gone[:, k:], self.unknown.conts, known.conts), known.n_values)
         sigma = LEVELS.draw(n, generator).to(self.device)
-        noise = torch.randn(x0.shape, generator=generator).to(self.device)
+        return x0, condition, sigma, normal()
+
+    def advance(self) -> Tensor:
+        """Take one step; on CUDA without a wait for the device."""
+        self.network.train()
+        x0, condition, sigma, noise = self._minibatch()
         with autocast(self.device):
             loss = denoising_loss(self.denoiser, x0, condition, sigma, noise).mean()
         self.descend(loss)
