@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +25,8 @@ from scdiff_core.workspace import JobDir
 
 FILE = "prepared.h5ad"
 MARKERS = "markers.csv"
+MAPPED, MAPPED_FROM = "mapped", 100_000_000  # non-zero values beyond which counts are not held in memory
+PIECE = 1 << 24  # values unpacked at a time
 MARKER_COLUMNS = ("group", "gene", "rank", "score", "log2fc", "pval_adj", "frac_in", "frac_out")
 
 
@@ -107,7 +113,7 @@ class Prepared:
                 _check_format(meta, name)
                 return cls(
                     name=name, path=path.parent, meta=meta,
-                    counts=sp.csr_matrix(read_elem(f["X"]), dtype=np.float32),
+                    counts=_counts(f["X"], path.parent / f"{MAPPED}-{meta['fingerprint'][:16]}"),
                     obs=(obs := read_elem(f["obs"])),
                     total_counts=obs[keys.TOTAL_COUNTS].to_numpy(np.float32),
                     genes=(var := read_elem(f["var"])).index.to_numpy(str),
@@ -186,6 +192,43 @@ def is_ours(source: str) -> bool:
         return False
     with h5py.File(source, "r") as file:
         return f"uns/{keys.SCDIFF}" in file
+
+
+def _counts(group: Any, folder: Path) -> sp.csr_matrix:
+    """Return the counts in a file as csr float32; very many (`MAPPED_FROM`) as a map of files, not in memory.
+
+    The file is packed, so they are unpacked once into `folder`, piece by piece. What is looked at is read from there,
+    and the system keeps as much of it in memory as there is room for. Where there is no room on the disk, or nothing
+    may be written, they are held in memory after all.
+    """
+    from anndata.io import read_elem
+
+    n = group["data"].shape[0]
+    if n >= MAPPED_FROM:
+        # scipy wants one type for both kinds of index, and would copy
+        index = np.int32 if n <= np.iinfo(np.int32).max else np.int64
+        kinds: dict[str, Any] = {"data": np.float32, "indices": index, "indptr": index}
+        with contextlib.suppress(OSError):
+            if not folder.is_dir():
+                _unpack(group, folder, kinds)
+            arrays = [np.memmap(folder / name, kind, "r") for name, kind in kinds.items()]
+            return sp.csr_matrix(tuple(arrays), shape=tuple(group.attrs["shape"]), copy=False)
+    return sp.csr_matrix(read_elem(group), dtype=np.float32)
+
+
+def _unpack(group: Any, folder: Path, kinds: dict[str, Any]) -> None:
+    """Write the arrays of a group as plain files of these types into a folder that is there at once or not at all."""
+    making = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp")
+    making.mkdir()
+    try:
+        for name, kind in kinds.items():
+            with open(making / name, "wb") as out:  # not through a map: on a full disk that kills the process
+                for start in range(0, len(group[name]), PIECE):
+                    np.asarray(group[name][start:start + PIECE], kind).tofile(out)
+        if not folder.is_dir():  # else somebody was quicker
+            os.replace(making, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def _check_format(meta: dict[str, Any], name: str) -> None:

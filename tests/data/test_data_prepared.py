@@ -1,4 +1,5 @@
 import json
+import mmap
 
 import h5py
 import numpy as np
@@ -7,6 +8,7 @@ import scipy.sparse as sp
 from helpers import prepared_tiny
 
 from scdiff_core.config import Roles
+from scdiff_core.data import prepared as prepared_module
 from scdiff_core.data.prepared import Prepared, fingerprint, project, to_log1p
 from scdiff_core.errors import ScdiffError
 
@@ -71,6 +73,38 @@ def test_it_opens_by_directory_and_by_file_and_elsewhere(tiny, tmp_path):
     cells = ad.read_h5ad(tiny.path / "prepared.h5ad")
     np.testing.assert_allclose(cells.layers["log1p"].toarray(), tiny.log1p().toarray(), rtol=1e-5)
     assert json.loads(cells.uns["scdiff"])["fingerprint"] == tiny.fingerprint
+
+
+def test_many_counts_are_read_from_files_and_are_the_same(tiny, tmp_path, monkeypatch):
+    copy = tmp_path / "prepared.h5ad"
+    copy.write_bytes((tiny.path / "prepared.h5ad").read_bytes())
+    monkeypatch.setattr(prepared_module, "MAPPED_FROM", 1)
+    monkeypatch.setattr(prepared_module, "PIECE", 7)
+    for _ in range(2):  # the second time, what was unpacked is taken
+        opened = Prepared.open(copy)
+        for name in ("data", "indices", "indptr"):
+            owner = getattr(opened.counts, name)
+            while isinstance(owner, np.ndarray):
+                owner = owner.base
+            assert isinstance(owner, mmap.mmap)
+            np.testing.assert_array_equal(getattr(opened.counts, name), getattr(tiny.counts, name))
+        rows = np.array([5, 0, 2])
+        assert (opened.counts[rows] != tiny.counts[rows]).nnz == 0
+        assert (opened.log1p(rows) != tiny.log1p(rows)).nnz == 0
+        with pytest.raises(ValueError, match="read-only"):
+            opened.counts.data[0] = 1
+    assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [f"mapped-{tiny.fingerprint[:16]}"]
+
+
+def test_where_nothing_can_be_unpacked_counts_are_held_in_memory(tiny, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    copy = tmp_path / "prepared.h5ad"
+    copy.write_bytes((tiny.path / "prepared.h5ad").read_bytes())
+    monkeypatch.setattr(prepared_module, "MAPPED_FROM", 1)
+    monkeypatch.setattr(prepared_module, "_unpack", full)
+    assert (Prepared.open(copy).counts != tiny.counts).nnz == 0
 
 
 def test_bad_days_are_told(tiny, tmp_path):
