@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages._runs.beside import show_beside
+from pages._runs.report import show_report
 from pages._shared import context, frame
 from pages._shared.runs_actions import ask_delete, resume
-from pages._shared.trouble import error_box
+from pages._shared.trouble import error_box, guard
 from pages._shared.words import STATES, duration, plural
 from pages._train.live import PHASES, curve_spec
 from scdiff_core import jobs
@@ -175,6 +177,12 @@ with frame.page("Runs", "Every model you trained: compare, rename, note, open, r
         width=420,
         format_func=names.__getitem__,
     )
-    show_actions(next(r for r in every if r.id == picked))
-    st.divider()
-    compare(every, names)
+    chosen_run = next(r for r in every if r.id == picked)
+    show_actions(chosen_run)
+    learning, report, beside = st.tabs(["Learning", "Report", "Two runs side by side"], key="runs_tabs")
+    with learning, guard():
+        compare(every, names)
+    with report, guard():
+        show_report(chosen_run)
+    with beside, guard():
+        show_beside(every, names)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import scdiff_core
-from scdiff_core.config import GenerateConfig, TrainConfig, to_yaml
+from scdiff_core.config import GenerateConfig, TrainConfig, to_yaml, validate
 from scdiff_core.engine import outputs
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, atomic_write, read_json, write_json, write_text
@@ -213,7 +213,7 @@ def make(job: JobDir, prepared: Prepared, generate: Callable[[GenerateConfig, Te
     reason = ready(job)
     if reason:
         raise ScdiffError(f"No report can be made of '{job.id}'.", reason, "Train it first, or choose another run.")
-    asked = GenerateConfig(run=job.id, n_cells=n_cells, seed=seed)
+    asked = validate(GenerateConfig, {"run": job.id, "n_cells": n_cells, "seed": seed}, "The request")
     known = find(job, asked)
     if known is not None:
         return known
