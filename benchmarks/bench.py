@@ -28,21 +28,19 @@ from scdiff_core.workspace import read_json, write_text  # noqa: E402
 HERE = Path(__file__).resolve().parent
 README = stages.ROOT / "README.md"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
-QUICK = ("--data", "pbmc3k_counts.h5ad", "--seeds", "0", "--presets", "quick", "--epochs", "5")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the benchmark: a module of this package, and what `--quick` adds to its command."""
+    """One part of the benchmark: a module of this package that takes --quick and --results and prints tables."""
 
     name: str
     title: str
-    quick: tuple[str, ...] = ("--quick",)
     front: bool = True  # whether its tables stand in the README as they are
 
 
 PARTS = {part.name: part for part in (
-    Part("quality", "Quality", QUICK, front=False),
+    Part("quality", "Quality", front=False),
     Part("samplers", "Samplers", front=False),
     Part("speed", "Speed"),
     Part("scaling", "Scaling"),
@@ -58,8 +56,8 @@ def run(part: Part, quick: bool, results: Path, more: list[str]) -> tuple[str, b
     """Run one part; returns its tables and True, or one line that says why there are none and False."""
     if not (HERE / f"{part.name}.py").exists():
         return f"## {part.title}\n\nNot measured: this copy of the project has no benchmarks/{part.name}.py.", False
-    command = [sys.executable, "-m", f"benchmarks.{part.name}", *(part.quick if quick else ()),
-               *(("--results", str(results)) if quick else ()), *(more if part.name == "quality" else ())]
+    command = [sys.executable, "-m", f"benchmarks.{part.name}", *(["--quick"] if quick else []),
+               "--results", str(results), *(more if part.name == "quality" else ())]
     stages.say(f"\n== {' '.join(command[1:])}")
     began = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=stages.ROOT, env=threads())

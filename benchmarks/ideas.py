@@ -101,7 +101,7 @@ def main() -> None:
     if unknown:
         sys.exit(f"There is no idea '{unknown[0]}'. The ideas are: {', '.join(ideas)}.")
     ideas = {k: v for k, v in ideas.items() if asked.only is None or k in asked.only}
-    workspace = Workspace(stages.CACHE / "workspace")
+    workspace = Workspace(stages.CACHE)
     for source in stages.paths_of(asked.data):
         try:
             results = measure(workspace, source, asked.preset, ideas, asked.seeds, asked.fresh)

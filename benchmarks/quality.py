@@ -40,7 +40,7 @@ def extra(made: Any, train_cells: Any, test: Any, seed: int) -> dict[str, Any]:
 
 
 def measure(workspace: Workspace, source: Path, presets: list[str], seeds: list[int], fresh: bool,
-            peer_seeds: list[int], epochs: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+            peer_seeds: list[int], epochs: int | None, thorough: bool = True) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the results of one dataset, presets first, and what could not be measured."""
     name = source.name.split(".")[0]
     dataset, prepare_s = prepare(workspace, source, fresh)
@@ -52,15 +52,16 @@ def measure(workspace: Workspace, source: Path, presets: list[str], seeds: list[
             cells, generate_s = stages.generate(dataset, run, seed)
             results.append({"dataset": name, "kind": "preset", "method": preset, "title": preset, "seed": seed,
                             "prepare_s": round(prepare_s, 2), "train_s": round(train_s, 2),
-                            "generate_s": round(generate_s, 2), "report": score(dataset, cells, seed, extra, fresh)})
+                            "generate_s": round(generate_s, 2),
+                            "report": score(dataset, cells, seed, extra, fresh, thorough)})
     if peer_seeds:
-        made, failed = peer_results(dataset, name, peer_seeds, epochs, fresh)
+        made, failed = peer_results(dataset, name, peer_seeds, epochs, fresh, thorough)
         results += made
     return results, failed
 
 
-def peer_results(dataset: JobDir, name: str, seeds: list[int], epochs: int | None,
-                 fresh: bool) -> tuple[list[dict[str, Any]], list[str]]:
+def peer_results(dataset: JobDir, name: str, seeds: list[int], epochs: int | None, fresh: bool,
+                 thorough: bool = True) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the results of the peers, ordered by peer, and why some are missing."""
     results: list[dict[str, Any]] = []
     for seed in seeds:
@@ -74,7 +75,7 @@ def peer_results(dataset: JobDir, name: str, seeds: list[int], epochs: int | Non
             results.append({"dataset": name, "kind": "peer", "method": key, "title": peer.title, "note": peer.note,
                             "seed": seed, "train_s": made["train_s"], "generate_s": made["generate_s"],
                             "epochs": made["epochs"], "versions": made["versions"],
-                            "report": score(dataset, made["cells"], seed, extra, fresh)})
+                            "report": score(dataset, made["cells"], seed, extra, fresh, thorough)})
     order = list(peers.PEERS)
     return sorted(results, key=lambda r: (order.index(r["method"]), r["seed"])), []
 
@@ -99,9 +100,11 @@ def seeds_of(results: list[dict[str, Any]]) -> str:
 
 def text(results: list[dict[str, Any]], failed: list[str]) -> str:
     """Return the section of one dataset as markdown."""
+    thorough = results[0]["report"]["settings"]["thorough"]
     name, rows = results[0]["dataset"], [results[0]["report"]["n_cells"]]
     parts = [f"## Quality: {name}", f"{rows[0]:,} cells a side; mean (± standard deviation) of "
-             f"{seeds_of(tables.ours(results))}.", tables.quality(results)]
+             f"{seeds_of(tables.ours(results))}.{'' if thorough else ' Small forests: only to try it.'}",
+             tables.quality(results)]
     every = [r for r in results if r["kind"] == "peer"]
     notes = {r["title"]: f"{r['note']} ({seeds_of([o for o in every if o['method'] == r['method']])}"
              + (f", {r['epochs']} epochs only)" if r["epochs"] else ")") for r in every}
@@ -127,7 +130,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=None, help="at most so many epochs for a peer (default: its own)")
     parser.add_argument("--fresh", action="store_true", help="make everything anew")
     parser.add_argument("--results", type=Path, default=stages.RESULTS, help="the folder for the JSON files")
+    parser.add_argument("--quick", action="store_true", help="one dataset, seed and preset, small forests")
     asked = parser.parse_args()
+    if asked.quick:
+        asked.data, asked.seeds, asked.presets, asked.epochs = asked.data[:1], [0], ["quick"], 5
     sources, missing = stages.paths_of(asked.data), []
     if not sources:
         sys.exit("There is nothing to measure. Set SCDIFF_TEST_DATA, or give a path with --data.")
@@ -135,10 +141,11 @@ def main() -> None:
     if trouble:
         stages.say(f"{trouble} Their columns are left out.")
         missing.append(trouble)
-    workspace = Workspace(stages.CACHE / "workspace")
+    workspace = Workspace(stages.CACHE)
     for source in sources:
         results, failed = measure(workspace, source, asked.presets, asked.seeds, asked.fresh,
-                                  [] if asked.no_peers or trouble else asked.peer_seeds or asked.seeds, asked.epochs)
+                                  [] if asked.no_peers or trouble else asked.peer_seeds or asked.seeds, asked.epochs,
+                                  thorough=not asked.quick)
         write_json(asked.results / f"quality-{results[0]['dataset']}.json",
                    {"about": about(asked.seeds), "results": results, "not_measured": missing + failed})
         print(text(results, missing + failed) + "\n", flush=True)

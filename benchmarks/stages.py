@@ -202,9 +202,9 @@ def load_cells(path: Path) -> Any:
 
 
 def score(dataset: JobDir, cells: Path, seed: int, extra: Callable[..., dict[str, Any]] | None = None,
-          fresh: bool = False) -> dict[str, Any]:
-    """Return the thorough report card of the cells in a file, against the held-out cells of the dataset."""
-    path = cells.with_name(f"report-{digest(cells.stem, seed, judge_hash())}.json")
+          fresh: bool = False, thorough: bool = True) -> dict[str, Any]:
+    """Return the report card of the cells in a file, against the held-out cells of the dataset."""
+    path = cells.with_name(f"report-{digest(cells.stem, seed, judge_hash(), *([] if thorough else ['quick']))}.json")
     report: dict[str, Any] | None = None if fresh else read_json(path)
     if report is None:
         from scdiff_core.analysis.report_card import report_card
@@ -215,7 +215,7 @@ def score(dataset: JobDir, cells: Path, seed: int, extra: Callable[..., dict[str
         made = load_cells(cells)
         real = [real_cells(prepared, prepared.rows(split)) for split in (keys.TRAIN, keys.TEST)]
         began = time.process_time()
-        report = report_card(made, *real, values=prepared.values, seed=seed, thorough=True).to_dict()
+        report = report_card(made, *real, values=prepared.values, seed=seed, thorough=thorough).to_dict()
         report["extra"] = extra(made, *real, seed) if extra else {}
         report["seconds"] = round(time.process_time() - began, 1)
         write_json(path, report)

@@ -62,7 +62,7 @@ def environment() -> str | None:
         if done.returncode:
             lines = done.stderr.splitlines() or ["no reason given"]
             errors = [line for line in lines if line.startswith("ERROR")]
-            return f"The peers could not be installed: {(errors or lines)[-1]}"
+            return f"The peers could not be installed: {(errors or lines)[-1].removeprefix('ERROR: ')}."
     stamp.write_text(wanted)
     return None
 
