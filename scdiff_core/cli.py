@@ -223,8 +223,8 @@ def generate(
     where: Annotated[list[str] | None, typer.Option(
         metavar="COL=VALUE", help="A condition; VALUE may be 'any'. Repeatable.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = 1.0,
-    sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "heun",
-    steps: Annotated[int, typer.Option(help="Sampler steps.")] = 20,
+    sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
+    steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,
     seed: SeedOption = 0,
     workspace: WorkspaceOption = None,
 ) -> Result:
@@ -237,7 +237,8 @@ def generate(
     job = tools.find_run(space, run)
     asked = cfg.validate(cfg.GenerateConfig, {
         "run": job.id, "n_cells": cells, "where": tools.where(where), "guidance_scale": guidance_scale,
-        "sampler": sampler, "steps": steps, "seed": seed}, "The command")
+        "sampler": sampler, "seed": seed,
+        "steps": cfg.SAMPLER_STEPS.get(sampler, 1) if steps is None else steps}, "The command")
     adata = _generate(job, asked)
     if target is not None:
         outputs.write_cells(target, adata)

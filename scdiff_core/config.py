@@ -140,6 +140,10 @@ class TrainConfig(Frozen):
     preview_every_s: float = Field(default=2.0, gt=0)
 
 
+# as many as each sampler needs, by benchmarks/samplers.py
+SAMPLER_STEPS = {"dpm": 8, "heun": 14, "ode": 10, "sde": 30, "ddim": 50, "ddpm": 100}
+
+
 class GenerateConfig(Frozen):
     """What cells to generate. A covariate that `where` does not name is `as in the data`."""
 
@@ -149,8 +153,8 @@ class GenerateConfig(Frozen):
     n_cells: int = Field(default=1000, ge=1)
     where: dict[str, str] = {}
     guidance_scale: float = Field(default=1.0, ge=0)
-    sampler: Literal["dpm", "heun", "ode", "sde", "ddim", "ddpm"] = "heun"
-    steps: int = Field(default=20, ge=1)
+    sampler: Literal["dpm", "heun", "ode", "sde", "ddim", "ddpm"] = "dpm"
+    steps: int = Field(default=SAMPLER_STEPS["dpm"], ge=1)
     eta: float = Field(default=0.0, ge=0, le=1)  # of ddim
     seed: int = 0
 

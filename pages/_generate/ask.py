@@ -11,14 +11,20 @@ from pages._shared import context, worker
 from pages._shared.trouble import error_box
 from pages._shared.words import duration
 from scdiff_core import keys
-from scdiff_core.config import GenerateConfig, validate
+from scdiff_core.config import SAMPLER_STEPS, GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.workspace import JobDir
 
-SAMPLERS = {"heun": "Heun (few steps, best)", "ddim": "DDIM", "ddpm": "DDPM (many steps)"}
-STEPS = {"heun": 20, "ddim": 50, "ddpm": 250}
+SAMPLERS = {
+    "dpm": "DPM-Solver++ (fewest steps)",
+    "heun": "Heun",
+    "ode": "Probability flow (Runge-Kutta, most exact)",
+    "sde": "Reverse SDE (fresh noise at each step)",
+    "ddim": "DDIM",
+    "ddpm": "DDPM (many steps)",
+}
 MODES = {keys.AS_IN_DATA: "as in the data", keys.ANY: "any"}
 
 
@@ -87,7 +93,7 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
             help="How noise is turned into cells.",
         )
         steps = st.number_input(
-            "Steps", 1, 1000, STEPS[sampler], key=f"generate_steps_{sampler}", persist_state="session"
+            "Steps", 1, 1000, SAMPLER_STEPS[sampler], key=f"generate_steps_{sampler}", persist_state="session"
         )
         eta = 0.0
         if sampler == "ddim":
