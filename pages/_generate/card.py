@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages._shared import worker
 from pages._shared.trouble import error_box, escape
-from scdiff_core.analysis.report_card import Report
+from scdiff_core.analysis.report_card import COPIES, Report
 from scdiff_core.engine.outputs import GeneratedSet
 from scdiff_core.errors import ScdiffError
 
@@ -28,7 +28,7 @@ def show_card(made: GeneratedSet) -> None:
     st.markdown(f"**{escape(report.sentence)}**")
     for warning in report.warnings:
         st.warning(escape(warning), icon=":material/warning:")
-    baselines = list(dict.fromkeys(name for row in report.rows for name in row.baselines))
+    baselines = [b for b in dict.fromkeys(name for row in report.rows for name in row.baselines) if b != COPIES]
     table = pd.DataFrame(
         [
             {
@@ -65,7 +65,7 @@ def show_card(made: GeneratedSet) -> None:
             "Forests of 300 trees, five folds."
             if report.settings.get("thorough")
             else f"Quick forests of {report.settings.get('trees')} trees, {report.settings.get('folds')} folds; "
-            "`report` on the command line takes the thorough ones (300 trees, five folds)."
+            "the full report on the Runs page takes the thorough ones (300 trees, five folds), and more figures."
         )
     )
 

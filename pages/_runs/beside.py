@@ -8,6 +8,7 @@ import streamlit as st
 from pages._generate.card import MARKS
 from pages._runs.report import PANEL
 from pages._shared.trouble import escape
+from pages._shared.words import plural
 from scdiff_core.engine import report_compare, report_full
 from scdiff_core.engine.report_html import picture
 from scdiff_core.workspace import JobDir
@@ -97,7 +98,7 @@ def show_beside(runs: list[JobDir], titles: dict[str, str]) -> None:
     )
     other = report_compare.differences(a, b)
     if other:
-        with st.expander(f"What was done differently ({len(other)} settings)", icon=":material/tune:"):
+        with st.expander(f"What was done differently ({plural(len(other), 'setting')})", icon=":material/tune:"):
             st.dataframe(
                 pd.DataFrame(other, columns=["setting", one, two]),
                 hide_index=True,

@@ -8,18 +8,27 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages._generate.card import MARKS
 from pages._runs import making
 from pages._shared.trouble import escape
-from scdiff_core.analysis.report_card import COPIES, Report
+from scdiff_core.analysis.report_card import Report
 from scdiff_core.engine import report_full
 from scdiff_core.engine.report_html import number, picture
+from scdiff_core.engine.report_page import card_table
 from scdiff_core.workspace import JobDir
 
 PANEL = (
     '<div style="background:#fff;border-radius:6px;padding:8px;border:1px solid rgba(128,128,128,.3)">'
-    "<style>.report-figure img{{max-width:100%;height:auto;display:block;margin:auto}}</style>"
+    "<style>.report-figure img{{max-width:100%;max-height:440px;height:auto;display:block;margin:auto}}</style>"
     '<div class="report-figure">{}</div></div>'
+)
+CARD = (
+    "<div><style>.report-table table{{width:100%;border-collapse:collapse;font-size:.92rem;line-height:1.4}}"
+    ".report-table th,.report-table td{{padding:.4rem .6rem;text-align:left;vertical-align:top;"
+    "border-bottom:1px solid rgba(128,128,128,.28)}}.report-table .n{{text-align:right;"
+    "font-variant-numeric:tabular-nums;white-space:nowrap}}.report-table th.n{{white-space:normal}}"
+    ".report-table small{{opacity:.72}}.report-table .verdict{{font-weight:600;white-space:nowrap}}"
+    ".report-table td:last-child{{width:44%}}.report-table .wide{{overflow-x:auto}}</style>"
+    '<div class="report-table">{}</div></div>'
 )
 TYPE_COLUMNS = {
     "told apart (AUC)": ("rf_auc", "rf_auc_floor", ""),
@@ -98,36 +107,11 @@ def show_values(run: JobDir, values: dict[str, Any]) -> None:
 
 
 def show_card(report: Report) -> None:
-    """Draw every figure beside its floor and its baselines."""
-    baselines = [b for b in dict.fromkeys(name for row in report.rows for name in row.baselines) if b != COPIES]
-    table = pd.DataFrame(
-        [
-            {
-                "figure": row.title,
-                "verdict": MARKS.get(row.verdict, row.verdict),
-                "generated": row.show(row.value),
-                "floor": row.show(row.floor),
-                **{name: row.show(row.baselines.get(name)) for name in baselines},
-                "what it says": row.sentence,
-                "measured": row.about,
-            }
-            for row in report.rows
-        ]
-    )
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=38 + 35 * len(table),
-        key="report_card",
-        alt="Every figure of the report beside its floor and baselines",
-        column_config={
-            "floor": st.column_config.TextColumn(
-                help="The same for real training cells in the place of the generated ones, or the held-out cells' own "
-                "figure: the best that could be expected."
-            ),
-            "what it says": st.column_config.TextColumn(width="large"),
-            "measured": st.column_config.TextColumn(width="large"),
-        },
+    """Draw every figure beside its floor and its baselines, with its sentence in full."""
+    st.html(CARD.format(card_table(report)))
+    st.caption(
+        "The floor: the same for real training cells in the place of the generated ones, or the held-out cells' own "
+        "figure: the best that could be expected. The other columns are what simple tricks reach."
     )
 
 
