@@ -88,14 +88,14 @@ def read_figures(job: JobDir) -> dict[str, bytes]:
 
 def stale(job: JobDir) -> str:
     """Say in one line why a run's full report is out of date; empty where it is not, or where there is none."""
-    path = folder(job) / JSON
-    if not path.is_file():
+    values = read_json(folder(job) / JSON)
+    if not isinstance(values, dict):
         return ""
-    saved = max((p.stat().st_mtime for p in job.checkpoints.rglob("*")), default=0.0)
-    if saved > path.stat().st_mtime:
-        return "The model has been trained on since this report was made: make it anew."
-    if read_json(path, {}).get("format") != FORMAT:
+    if values.get("format") != FORMAT:
         return "This report was made by another version of scDiff Studio: make it anew."
+    # by its steps, not by times of files, which a copied run does not keep
+    if values["training"]["step"] != job.status().get("step"):
+        return "The model has been trained on since this report was made: make it anew."
     return ""
 
 

@@ -91,6 +91,11 @@ def _cell(value: Any, right: bool) -> str:
     return f'<td class="n">{text}</td>' if right else f"<td>{text}</td>"
 
 
+def whole(text: str) -> str:
+    """Return text as HTML in which no line breaks between a number and its percent sign."""
+    return escape(text).replace(" %", "&nbsp;%")
+
+
 def verdict(word: str) -> Raw:
     """Return a verdict with its mark and colour."""
     return Raw(f'<span class="verdict {escape(word)}">{escape(MARKS.get(word, word))}</span>')

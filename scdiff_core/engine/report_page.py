@@ -17,6 +17,7 @@ from scdiff_core.engine.report_html import (
     shell,
     table,
     verdict,
+    whole,
 )
 
 SECTIONS = {"figures": "Every figure", "types": "Each type", "pictures": "Pictures", "data": "The data",
@@ -47,7 +48,7 @@ def full_page(values: dict[str, Any], figures: dict[str, bytes]) -> str:
             f"{escape(str(values['recipe'].get('preset', '')))}, {escape(str(asked.get('sampler', '')))} sampler with "
             f"{escape(str(asked.get('steps', '')))} steps.")
     parts = [f'<header><h1>{escape(values["title"])} <span class="tag">synthetic cells</span></h1>'
-             f'<p class="lead">{escape(report.sentence)}</p><p class="soft">{told}</p>{notes}</header>'
+             f'<p class="lead">{whole(report.sentence)}</p><p class="soft">{told}</p>{notes}</header>'
              f'<nav aria-label="Parts">{links}</nav>',
              section("figures", card_table(report) + f"<p><small>{FLOOR}</small></p>" + cfgen(values["cfgen"]))]
     if values["types"]:
@@ -69,7 +70,7 @@ def card_table(report: Report) -> str:
     rows = [[Raw(f"<b>{escape(row.title)}</b>"), verdict(row.verdict),
              *(RawNumber(escape(row.show(v))) for v in (row.value, row.floor)),
              *(RawNumber(escape(row.show(row.baselines.get(n)))) for n in names),
-             Raw(f"{escape(row.sentence)}<br><small>{escape(row.about)}</small>")] for row in report.rows]
+             Raw(f"{whole(row.sentence)}<br><small>{whole(row.about)}</small>")] for row in report.rows]
     return table(["figure", "verdict", "generated", "floor", *names, "what it says, and what it is"], rows, wide=True)
 
 

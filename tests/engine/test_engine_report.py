@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,14 @@ def test_the_page_needs_nothing_else_and_says_everything(
     assert page.count("The table behind it") == len(EVERY)
 
 
+def test_a_copied_run_keeps_its_report(counts: tuple[Path, Prepared, JobDir, dict[str, Any]], tmp_path: Path) -> None:
+    _, _, job, values = counts
+    there = JobDir(tmp_path / "copied", "train")
+    shutil.copytree(job.path, there.path, copy_function=shutil.copyfile)
+    os.utime(there.checkpoints / "best.safetensors", (4e9, 4e9))
+    assert report_full.stale(there) == "" and report_full.read_report(there) == values
+
+
 def test_a_report_is_made_once_and_told_stale_when_the_model_goes_on(
         counts: tuple[Path, Prepared, JobDir, dict[str, Any]]) -> None:
     _, prepared, job, values = counts
@@ -136,11 +145,11 @@ def test_a_report_is_made_once_and_told_stale_when_the_model_goes_on(
 
     assert report_full.make(job, prepared, never, n_cells=asked.n_cells) == values
     assert report_full.stale(job) == "" and report_full.find(job, asked.model_copy(update={"seed": 5})) is None
-    weights = job.checkpoints / "best.safetensors"
-    os.utime(weights, (4e9, 4e9))
+    job.write_status(step=70)
     assert "trained on since" in report_full.stale(job) and report_full.find(job, asked) is None
     assert report_full.read_report(job) == values
-    os.utime(weights, (1, 1))
+    (report_full.folder(job) / report_full.JSON).write_text(json.dumps({**values, "format": 0}))
+    assert "another version" in report_full.stale(job) and report_full.read_report(job) is None
 
 
 def test_without_a_model_the_reason_is_told(tmp_path: Path) -> None:
