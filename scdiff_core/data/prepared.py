@@ -204,16 +204,18 @@ def _counts(group: Any, folder: Path) -> sp.csr_matrix:
     from anndata.io import read_elem
 
     n = group["data"].shape[0]
+    # one type for both kinds of index: of two, scipy makes one at every look at a few cells, for all of them
+    index = np.int32 if n <= np.iinfo(np.int32).max else np.int64
     if n >= MAPPED_FROM:
-        # scipy wants one type for both kinds of index, and would copy
-        index = np.int32 if n <= np.iinfo(np.int32).max else np.int64
         kinds: dict[str, Any] = {"data": np.float32, "indices": index, "indptr": index}
         with contextlib.suppress(OSError):
             if not folder.is_dir():
                 _unpack(group, folder, kinds)
             arrays = [np.memmap(folder / name, kind, "r") for name, kind in kinds.items()]
             return sp.csr_matrix(tuple(arrays), shape=tuple(group.attrs["shape"]), copy=False)
-    return sp.csr_matrix(read_elem(group), dtype=np.float32)
+    counts = sp.csr_matrix(read_elem(group), dtype=np.float32)
+    counts.indices, counts.indptr = (v.astype(index, copy=False) for v in (counts.indices, counts.indptr))
+    return counts
 
 
 def _unpack(group: Any, folder: Path, kinds: dict[str, Any]) -> None:

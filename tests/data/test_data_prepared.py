@@ -96,6 +96,21 @@ def test_many_counts_are_read_from_files_and_are_the_same(tiny, tmp_path, monkey
     assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == [f"mapped-{tiny.fingerprint[:16]}"]
 
 
+@pytest.mark.parametrize("kinds", [("i4", "i8"), ("i8", "i8"), ("i8", "i4")])
+def test_indices_are_of_one_type_whatever_the_file_has(tiny, tmp_path, kinds):
+    """Else scipy converts all of them each time a minibatch is cut."""
+    copy = tmp_path / "prepared.h5ad"
+    copy.write_bytes((tiny.path / "prepared.h5ad").read_bytes())
+    with h5py.File(copy, "r+") as file:
+        for name, kind in zip(("indices", "indptr"), kinds, strict=True):
+            values = file["X"][name][:].astype(kind)
+            del file["X"][name]
+            file["X"][name] = values
+    counts = Prepared.open(copy).counts
+    assert counts.indices.dtype == counts.indptr.dtype == np.int32
+    assert (counts != tiny.counts).nnz == 0
+
+
 def test_where_nothing_can_be_unpacked_counts_are_held_in_memory(tiny, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
