@@ -40,9 +40,8 @@ PEERS = {peer.key: peer for peer in (
     Peer("scvi_prior", "scVI prior", "scvi_peer.py", "codes from N(0, I); knows no types, so none can be asked for"),
     Peer("scvi_by_type", "scVI prior, by type", "scvi_peer.py",
          "codes from N(0, I), the type a covariate of the decoder"),
-    Peer("scanvi_prior", "scANVI prior", "scvi_peer.py", "codes from the prior that scANVI learns for each type"),
     Peer("scvi_posterior", "scVI posterior", "scvi_peer.py",
-         "codes of the training cells themselves: every cell is one training cell drawn again, look at its copies"),
+         "codes of the training cells themselves: every cell is one training cell decoded again, not a new one"),
 )}
 
 

@@ -1,4 +1,4 @@
-"""Cells from scVI and scANVI (scvi-tools): one peer script, run by the Python of the peers' environment.
+"""Cells from scVI (scvi-tools), made in three ways: one peer script, run by the Python of the peers' environment.
 
     python scvi_peer.py FOLDER
 
@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
     seed, epochs, rows = int(asked["seed"]), asked["epochs"], np.asarray(asked["rows"])
     counts = sp.load_npz(folder / "train.npz").tocsr().astype(np.float32)
     with np.load(folder / "train_cells.npz", allow_pickle=False) as cells:
-        labels, groups = cells["labels"].astype(str), cells["groups"].astype(str)
+        groups = cells["groups"].astype(str)
     torch.set_num_threads(1)
     scvi.settings.seed = seed
     rng = np.random.default_rng(seed)
@@ -94,10 +94,9 @@ def main(folder: Path) -> None:
 
     # 1. scVI without labels: its prior, and the posterior codes of training cells of the type
     adata = anndata.AnnData(counts.copy())
-    adata.obs["label"] = np.where(labels == "", "unknown", labels)
     adata.obs["group"] = groups
     clock = Clock()
-    scvi.model.SCVI.setup_anndata(adata, labels_key="label")  # scVI itself makes no use of labels, scANVI will
+    scvi.model.SCVI.setup_anndata(adata)
     plain = scvi.model.SCVI(adata)
     plain.train(max_epochs=epochs, **how)
     train_s = clock()
@@ -111,26 +110,7 @@ def main(folder: Path) -> None:
         z = mean[rows] + np.sqrt(variance[rows]) * rng.standard_normal((len(rows), mean.shape[1]))
         put("scvi_posterior", decode(plain.module, z, library, None), train_s, clock(), True)
 
-    # 2. scANVI: a prior of its own for each type, z1 given z2 ~ N(0, I) and the type
-    known = np.unique(labels[labels != ""])
-    if len(known) > 1:
-        clock = Clock()
-        model = scvi.model.SCANVI.from_scvi_model(plain, unlabeled_category="unknown")
-        model.train(max_epochs=None if epochs is None else max(1, epochs // 3), **how)
-        train_s = round(train_s + clock(), 2)  # it goes on from scVI
-        model.module.eval()
-        order = list(model.adata_manager.get_state_registry("labels").categorical_mapping)
-        fallback = rng.choice(labels[labels != ""], len(rows))  # no type is asked for: one as often as in the data
-        wanted = np.where(labels[rows] == "", fallback, labels[rows])
-        with torch.no_grad():
-            clock = Clock()
-            y = torch.as_tensor([[order.index(w)] for w in wanted], dtype=torch.long)
-            z2 = torch.as_tensor(rng.standard_normal((len(rows), model.module.n_latent)), dtype=torch.float32)
-            m, v = model.module.decoder_z1_z2(z2, y)
-            z = m.numpy() + np.sqrt(v.numpy()) * rng.standard_normal(m.shape)
-            put("scanvi_prior", decode(model.module, z, library, None), train_s, clock(), True)
-
-    # 3. scVI with the group as a covariate of the decoder: a conditional VAE's prior
+    # 2. scVI with the group as a covariate of the decoder: a conditional VAE's prior
     if len(np.unique(groups)) > 1:
         clock = Clock()
         scvi.model.SCVI.setup_anndata(adata, categorical_covariate_keys=["group"])
