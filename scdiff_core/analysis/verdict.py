@@ -91,6 +91,9 @@ METRICS = {row.key: row for row in (
 )}
 
 
+# distances: a good one exceeds its floor by this share of it (a shuffle lies so far off that it says nothing)
+DISTANCES = {"mmd": 0.25, "energy": 0.25, "sinkhorn": 0.25, "wasserstein2": 0.1}
+NEIGHBOURS = ("nn_accuracy", "precision", "recall", "density", "coverage")  # judged three times as strictly
 SAYINGS = {  # of the rows that no general sentence fits
     "nn_accuracy": "{value}; real against real {floor}; 0.5 is the same population, below it copies.",
     "precision": "{value} of the generated cells lie where real cells are; of other real cells {floor} do.",
@@ -115,9 +118,10 @@ def judge(row: Row, n: int) -> Row:
     """Return the row with its verdict and sentence, from the floor, the baselines and chance.
 
     Good: within twice the chance variation of the floor, or within a third of the way from there to the
-    worst baseline with no baseline clearly nearer. Fair: within two thirds of that way, or within four
-    times the chance variation. Copies are held against the floor alone: good up to twice its rate, fair up
-    to four times.
+    worst baseline with no baseline clearly nearer (figures of neighbours: a tenth). Fair: within two thirds of that
+    way (a third), or within four times the chance variation. Distances are good up to a quarter above their floor
+    (2-Wasserstein: a tenth), and fair up to three times it or nearer than every baseline. Copies are held against
+    the floor alone: good up to twice its rate, fair up to four times.
     """
     if row.value is None or row.floor is None or n < MIN_CELLS:
         return replace(row, verdict=UNCLEAR, sentence=f"{row.show(row.value)}, real cells "
@@ -126,12 +130,17 @@ def judge(row: Row, n: int) -> Row:
     if row.key == "copy_rate":
         scale = max(row.floor, chance)
         verdict = GOOD if d <= max(scale, 2 * chance) else FAIR if d <= 3 * scale else POOR
+    elif row.key in DISTANCES:
+        nearest = min((worse(row, b) for b in row.baselines.values() if b is not None), default=0.0)
+        near = max(2 * chance, DISTANCES[row.key] * row.floor)
+        verdict = GOOD if d <= near else FAIR if d <= max(4 * chance, 2 * row.floor, nearest) else POOR
     else:
         far = max((worse(row, b) for b in row.baselines.values()), default=0.0)
         best = min((worse(row, b) for b in row.baselines.values()), default=0.0)
         # The Gaussian has each gene's distribution by construction, which is most of what a forest sees.
         beaten = row.unit == "AUC" or d <= best + chance
-        near, middling = max(2 * chance, far / 3 if beaten else 0.0), max(4 * chance, 2 * far / 3)
+        good, fair = (0.1, 1 / 3) if row.key in NEIGHBOURS else (1 / 3, 2 / 3)
+        near, middling = max(2 * chance, good * far if beaten else 0.0), max(4 * chance, fair * far)
         verdict = GOOD if d <= near else FAIR if d <= middling else POOR
     return replace(row, verdict=verdict, sentence=_sentence(row, d))
 

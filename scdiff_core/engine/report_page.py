@@ -24,8 +24,9 @@ SECTIONS = {"figures": "Every figure", "types": "Each type", "pictures": "Pictur
             "recipe": "The recipe", "versions": "Seeds and versions"}
 FLOOR = ("The floor puts as many real training cells in the place of the generated ones: the best that can be "
          "expected (where a figure should equal that of real cells, it is the held-out cells' own). Baselines are what "
-         "simple tricks reach. Good: within chance of the floor, or a third of the way to the worst baseline; fair: "
-         "two thirds; poor: further.")
+         "simple tricks reach. Good: no further from the floor than chance explains, or than a third of the way to the "
+         "worst baseline (a tenth for neighbours; distances: a quarter above the floor, 2-Wasserstein a tenth). Fair: "
+         "within two thirds of that way (a third; distances: three times the floor, or nearer than every baseline).")
 
 
 def full_page(values: dict[str, Any], figures: dict[str, bytes]) -> str:

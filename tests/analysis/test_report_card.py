@@ -187,6 +187,21 @@ def test_auc_is_judged_on_the_way_from_floor_to_the_worst_baseline(value: float,
     assert verdict.judge(row("rf_genes", value, 0.5, shuffle=0.8, gaussian=0.6), 500).verdict == expected
 
 
+@pytest.mark.parametrize(("value", "expected"), [(0.04, "good"), (0.049, "good"), (0.07, "fair"), (0.11, "fair"),
+                                                 (0.13, "poor")])
+def test_distances_are_judged_by_their_floor(value: float, expected: str) -> None:
+    assert verdict.judge(row("mmd", value, 0.04, 0.001, shuffle=1.2, gaussian=0.06), 500).verdict == expected
+
+
+def test_a_distance_below_every_baseline_is_never_poor() -> None:
+    assert verdict.judge(row("energy", 0.4, 0.04, 0.001, shuffle=1.2, gaussian=0.5), 500).verdict == "fair"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.95, "good"), (0.83, "good"), (0.78, "fair"), (0.5, "poor")])
+def test_figures_of_neighbours_are_judged_more_strictly(value: float, expected: str) -> None:
+    assert verdict.judge(row("recall", value, 0.9, shuffle=0.1, gaussian=0.2), 500).verdict == expected
+
+
 def test_a_baseline_that_does_better_costs_the_good_verdict() -> None:
     near, far = {"gaussian": 0.85, "shuffle": 0.0}, {"gaussian": 0.6, "shuffle": 0.0}
     assert verdict.judge(row("gene_correlation", 0.7, 0.86, **near), 500).verdict == "fair"
