@@ -43,6 +43,7 @@ def type_table(made: Cells, train: Cells, test: Cells, seed: int = 0, *, values:
     floor = train.take(metrics.subsample(len(train), size, rng))
     slopes = types.fold_change_agreement(test.log1p, own["test"], made.log1p, own["made"], genes)
     floors = types.fold_change_agreement(test.log1p, own["test"], floor.log1p, np.asarray(floor.labels), genes)
+    sparse_values = metrics.zero_share(test.counts) > 0  # scaled values have no zeros to compare
     rows = []
     for i, k in enumerate(known):
         tell(f"Looking at {k}", i / len(known))
@@ -64,7 +65,8 @@ def type_table(made: Cells, train: Cells, test: Cells, seed: int = 0, *, values:
                 continue
             if classify is not None:
                 row[f"agreement{ending}"] = metrics.label_agreement(classify, cells.log1p, np.repeat(k, len(cells)))
-            row[f"zeros{ending}"] = metrics.zero_share(cells.counts)
+            if sparse_values:
+                row[f"zeros{ending}"] = metrics.zero_share(cells.counts)
             if values == keys.COUNTS:
                 row[f"library{ending}"] = metrics.median_library(cells.total_counts)
         row["slope"], row["slope_floor"] = (found.get(k, {}).get("slope") for found in (slopes, floors))

@@ -152,9 +152,10 @@ def means(cells: Compared, tables: Tables) -> Figure:
     table = mean_table(cells.test.log1p, cells.made.log1p, cells.prepared.genes)
     chosen = table.reindex(table["difference"].abs().sort_values(ascending=False, kind="stable").index)[:LISTED]
     r = metrics.pearson(table["real"].to_numpy(), table["generated"].to_numpy())
-    svg = export.export_mean_vs_mean(table, marker_genes(cells)[0], fmt="svg")
-    return Figure("mean", "Mean against mean", "Each gene's mean (log1p) in generated cells against real ones; on the "
-                  f"line they are equal. The table lists the {len(chosen)} genes farthest from it; all genes are in "
+    unit = "log1p" if cells.counts else "values as they are"
+    svg = export.export_mean_vs_mean(table, marker_genes(cells)[0], unit=unit, fmt="svg")
+    return Figure("mean", "Mean against mean", f"Each gene's mean ({unit}) in generated cells against real ones; on "
+                  f"the line they are equal. The table lists the {len(chosen)} genes farthest from it; all genes are in "
                   "the JSON file.", f"Scatter plot of {len(table):,} genes along the diagonal, Pearson r {r:.3f}.",
                   svg, chosen)
 

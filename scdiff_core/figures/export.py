@@ -208,29 +208,30 @@ def export_heat_map(real: Any, real_labels: np.ndarray, generated: Any | None = 
     return save_figure(figure, fmt, len(panels) > 1)
 
 
-def export_mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), *, fmt: str = "svg") -> bytes:
+def export_mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), *, unit: str = "log1p",
+                        fmt: str = "svg") -> bytes:
     """Return `markers.mean_vs_mean` as a file."""
     from scdiff_core.analysis.metrics import pearson
-    from scdiff_core.figures.markers import named_genes
+    from scdiff_core.figures.markers import means_range, named_genes
 
     figure, axes = new_figure(3.6, 3.6)
     place = axes[0, 0]
     marked = table["gene"].isin(set(highlight)).to_numpy()
-    top = float(max(table["real"].max(), table["generated"].max(), 0.1)) * 1.05
-    place.plot([0, top], [0, top], linestyle="--", color="#777777", linewidth=0.7)
+    low, top = means_range(table)
+    place.plot([low, top], [low, top], linestyle="--", color="#777777", linewidth=0.7)
     place.scatter(table["real"][~marked], table["generated"][~marked], s=5, color=REAL, linewidths=0, alpha=0.7,
                   label="genes", rasterized=len(table) > RASTER)
     if marked.any():
         place.scatter(table["real"][marked], table["generated"][marked], s=16, color=GENERATED, marker="D",
                       linewidths=0.3, edgecolors="#444444", label="marker genes")
-    for gene in named_genes(table, top):
+    for gene in named_genes(table, top - low):
         one = table[table["gene"] == gene].iloc[0]
         above = one["generated"] > one["real"]
         place.annotate(gene, (one["real"], one["generated"]), xytext=(-14, 9) if above else (14, -9), fontsize=7,
                        textcoords="offset points", style="italic", ha="right" if above else "left",
                        va="bottom" if above else "top", arrowprops={"arrowstyle": "-", "linewidth": 0.4})
-    place.set(xlabel="mean in real cells (log1p)", ylabel="mean in generated cells (log1p)", xlim=(-0.02 * top, top),
-              ylim=(-0.02 * top, top), aspect="equal",
+    place.set(xlabel=f"mean in real cells ({unit})", ylabel=f"mean in generated cells ({unit})", xlim=(low, top),
+              ylim=(low, top), aspect="equal",
               title=f"Pearson r {pearson(table['real'].to_numpy(), table['generated'].to_numpy()):.3f}")
     place.legend(loc="lower right")
     return save_figure(figure, fmt, True)

@@ -151,9 +151,9 @@ def mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), height: int
     of all genes, the ones farthest from the line have their names written.
     """
     marked = table["gene"].isin(set(highlight)).to_numpy()
-    top = float(max(table["real"].max(), table["generated"].max(), 0.1)) * 1.05
+    low, top = means_range(table)
     figure = go.Figure()
-    figure.add_scatter(x=[0, top], y=[0, top], mode="lines", line={"color": AXIS, "dash": "dash", "width": 1},
+    figure.add_scatter(x=[low, top], y=[low, top], mode="lines", line={"color": AXIS, "dash": "dash", "width": 1},
                        hoverinfo="skip", showlegend=False)
     for these, words, marker in (
         (~marked, "genes", {"color": REAL, "size": 5, "opacity": 0.6}),
@@ -165,19 +165,27 @@ def mean_vs_mean(table: pd.DataFrame, highlight: Sequence[str] = (), height: int
             figure.add_scattergl(x=part["real"], y=part["generated"], mode="markers", name=words, marker=marker,
                                  text=part["gene"], hovertemplate="%{text}<br>real %{x:.2f}, generated %{y:.2f}"
                                                                   "<extra></extra>")
-    for gene in named_genes(table, top):
+    for gene in named_genes(table, top - low):
         one = table[table["gene"] == gene].iloc[0]
         above = one["generated"] > one["real"]
         figure.add_annotation(x=one["real"], y=one["generated"], text=gene, showarrow=True, arrowhead=0, arrowwidth=0.7,
                               arrowcolor=AXIS, ax=-26 if above else 26, ay=-16 if above else 16, font={"size": 11},
                               xanchor="right" if above else "left")
     agree = pearson(table["real"].to_numpy(), table["generated"].to_numpy())
-    figure.update_xaxes(title="mean in real cells (log1p)", range=[-0.02 * top, top])
-    figure.update_yaxes(title="mean in generated cells (log1p)", range=[-0.02 * top, top])
+    figure.update_xaxes(title="mean in real cells (log1p)", range=[low, top])
+    figure.update_yaxes(title="mean in generated cells (log1p)", range=[low, top])
     return frame(figure, height, title={"text": f"Pearson r {agree:.3f}" if np.isfinite(agree) else "", "x": 0.01,
                                         "font": {"size": 13}},
                  legend={"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 1, "xanchor": "right",
                          "itemsizing": "constant"})
+
+
+def means_range(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the ends of both axes: a little below 0, or below the least mean where values may be negative."""
+    values = table[["real", "generated"]].to_numpy(float)
+    least, top = float(values.min(initial=0.0)), float(values.max(initial=0.1))
+    margin = 0.05 * (top - least)
+    return least - (margin if least < 0 else 0.02 * top), top + margin
 
 
 def named_genes(table: pd.DataFrame, top: float, most: int = 8) -> list[str]:

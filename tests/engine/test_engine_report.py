@@ -199,7 +199,7 @@ def test_values_without_counts(tmp_path: Path) -> None:
     assert prepared.values == keys.CONTINUOUS
     job, values = make(tmp_path, prepared)
     assert {f["key"] for f in values["figures"]} == EVERY - {"library", "zeros"}
-    assert all(t["library"] is None for t in values["types"])
+    assert all(t["library"] is t["zeros"] is t["zeros_real"] is None for t in values["types"])
     assert "Poisson" not in re.sub(r"base64,[^\"]*", "", (report_full.folder(job) / report_full.PAGE).read_text())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from scdiff_core.analysis.metrics import gene_correlations
 from scdiff_core.figures import report_static
+from scdiff_core.figures.markers import means_range
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_matrices_are_numpys_and_clusters_stand_together() -> None:
     pairs = report_static.largest_pairs(matrix, other, list("abcdef"), 2)
     assert pairs.iloc[0][["gene", "other gene"]].tolist() == ["b", "e"] and len(pairs) == 2
     assert "Pearson r" in words(report_static.correlation_figure(matrix, other, list("abcdef")))
+
+
+def test_means_below_zero_are_on_the_axes() -> None:
+    low, top = means_range(pd.DataFrame({"real": [-0.3, 0.2], "generated": [-0.1, 0.4]}))
+    assert low < -0.3 and top > 0.4
+    low, top = means_range(pd.DataFrame({"real": [0.0, 2.0], "generated": [1.0, 0.4]}))
+    assert -0.1 < low < 0 and 2 < top < 2.2
 
 
 def test_confusion_is_in_percent_of_a_row_also_where_a_row_is_empty() -> None:
