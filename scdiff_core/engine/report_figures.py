@@ -26,6 +26,7 @@ from scdiff_core.figures.palette import colour_map
 from scdiff_core.figures.tables import dot_table, mean_table
 
 MATRIX_GENES, DOT_GENES, DOT_GROUPS, LISTED = 48, 24, 24, 40
+MOST_TRAIN, MOST_TEST = 20_000, 5_000  # real cells that are looked at
 Tell = Callable[[str, float], None]
 
 
@@ -53,7 +54,10 @@ class Compared:
     def of(cls, made: outputs.GeneratedSet, prepared: Prepared, asked: GenerateConfig) -> Compared:
         """Return the cells of a generated set and the real ones of the same conditions."""
         adata = made.cells()
-        train, test = (outputs.real_rows(prepared, asked.where, split) for split in (keys.TRAIN, keys.TEST))
+        rng = np.random.default_rng(asked.seed)
+        rows = ((outputs.real_rows(prepared, asked.where, split), most)
+                for split, most in ((keys.TRAIN, MOST_TRAIN), (keys.TEST, MOST_TEST)))
+        train, test = (of[metrics.subsample(len(of), most, rng)] for of, most in rows)
         column = prepared.roles.cell_type or next((c.column for c in prepared.vocab.categorical), None)
         view = made.view() or {}
         return cls(outputs.generated_cells(adata, prepared), outputs.real_cells(prepared, train),
@@ -83,7 +87,8 @@ class Compared:
                           classify=classify, progress=tell)
         cfgen = None
         if self.made.labels is not None and self.test.labels is not None and labels is not None:
-            both = [types.cfgen_w2(c.log1p, np.asarray(c.labels), self.test.log1p, np.asarray(self.test.labels),
+            some = self.test.take(metrics.subsample(len(self.test), MAX_CELLS, np.random.default_rng(self.seed)))
+            both = [types.cfgen_w2(c.log1p, np.asarray(c.labels), some.log1p, np.asarray(some.labels),
                                    seed=self.seed) for c in (self.made, self.train)]
             if all(np.isfinite(f["w2"]) for f in both):
                 cfgen = {"w2": both[0]["w2"], "w2_floor": both[1]["w2"], "mmd": both[0]["mmd"],
@@ -155,8 +160,8 @@ def means(cells: Compared, tables: Tables) -> Figure:
     unit = "log1p" if cells.counts else "values as they are"
     svg = export.export_mean_vs_mean(table, marker_genes(cells)[0], unit=unit, fmt="svg")
     return Figure("mean", "Mean against mean", f"Each gene's mean ({unit}) in generated cells against real ones; on "
-                  f"the line they are equal. The table lists the {len(chosen)} genes farthest from it; all genes are in "
-                  "the JSON file.", f"Scatter plot of {len(table):,} genes along the diagonal, Pearson r {r:.3f}.",
+                  f"the line they are equal. The table lists the {len(chosen)} genes farthest from it; all genes are "
+                  "in the JSON file.", f"Scatter plot of {len(table):,} genes along the diagonal, Pearson r {r:.3f}.",
                   svg, chosen)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import scdiff_core
+from scdiff_core import keys
 from scdiff_core.config import GenerateConfig, TrainConfig, to_yaml, validate
 from scdiff_core.engine import outputs
 from scdiff_core.errors import ScdiffError
@@ -145,7 +146,7 @@ def full_report(job: JobDir, prepared: Prepared, made: outputs.GeneratedSet,
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "types": tables.types, "confusion": tables.confusion, "cfgen": tables.cfgen,
         "genes": {c: [plain(v) for v in tables.genes[c]] for c in tables.genes.columns},
-        "figures": [f.to_dict() for f in figures], "data": data_facts(prepared, compared),
+        "figures": [f.to_dict() for f in figures], "data": data_facts(prepared),
         "recipe": config.model_dump(mode="json"), "recipe_yaml": to_yaml(config),
         "training": training_facts(job),
         "generated": {**{k: v for k, v in recipe.items() if k != "training"}, "set": made.id},
@@ -159,12 +160,13 @@ def _complete(card: dict[str, Any]) -> bool:
     return bool(card.get("settings", {}).get("thorough")) and any(r["key"] == "wasserstein2" for r in card["rows"])
 
 
-def data_facts(prepared: Prepared, compared: Any) -> dict[str, Any]:
+def data_facts(prepared: Prepared) -> dict[str, Any]:
     """Return what the data was: source, sizes, split, the steps of its preparation, and what was found in it."""
     told = read_json(prepared.path / "report.json", {}) if prepared.path is not None else {}
     return {"dataset": prepared.name, "source": Path(str(told.get("source", ""))).name, "values": prepared.values,
             "kind": told.get("kind", ""), "fingerprint": prepared.fingerprint, "n_cells": prepared.n_cells,
-            "n_genes": prepared.n_genes, "n_train": len(compared.train), "n_test": len(compared.test),
+            "n_genes": prepared.n_genes, "n_train": len(prepared.rows(keys.TRAIN)),
+            "n_test": len(prepared.rows(keys.TEST)),
             "roles": prepared.roles.columns(), "steps": [s["words"] for s in told.get("steps", ())],
             "findings": [" ".join(p for p in (f"{f['title']}:", f["detail"]) if p) for f in told.get("findings", ())
                          if f.get("level") != "ok"], "filters": told.get("qc", {})}
