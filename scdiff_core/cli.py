@@ -222,7 +222,7 @@ def generate(
         metavar="F.h5ad", help="Where to (.h5ad, .csv.gz or .tsv.gz); default: into the run.")] = None,
     where: Annotated[list[str] | None, typer.Option(
         metavar="COL=VALUE", help="A condition; VALUE may be 'any'. Repeatable.")] = None,
-    guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = 1.0,
+    guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = cfg.GUIDANCE,
     sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
     steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,
     seed: SeedOption = 0,

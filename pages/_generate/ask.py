@@ -11,7 +11,7 @@ from pages._shared import context, worker
 from pages._shared.trouble import error_box
 from pages._shared.words import duration
 from scdiff_core import keys
-from scdiff_core.config import SAMPLER_STEPS, GenerateConfig, validate
+from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.engine.outputs import RECIPE
@@ -77,8 +77,8 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
             "Guidance scale",
             0.0,
             5.0,
-            1.0,
-            0.1,
+            GUIDANCE,
+            0.05,
             key="generate_scale",
             persist_state="session",
             help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical "

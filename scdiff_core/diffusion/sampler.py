@@ -44,10 +44,16 @@ class Sampler:
 
     def start(self, n_cells: int, n_dims: int, generator: torch.Generator,
               device: torch.device | str = "cpu") -> Tensor:
-        """Return noise at t = 1 of the spread that data of unit spread has there, [n_cells, n_dims]."""
+        """Return noise at t = 1 of the spread that data of unit spread has there, [n_cells, n_dims].
+
+        Each dimension is a Latin hypercube sample (McKay, Beckman and Conover 1979): one draw from each
+        n-th of the normal distribution, in random order. Any one cell is an ordinary normal draw, while the
+        cells together are spread as evenly as so many can be: no chance excess of deep or of odd cells.
+        """
         alpha, sigma = self.schedule(torch.ones(()))
-        noise = torch.randn((n_cells, n_dims), generator=generator, device=generator.device)
-        return noise.to(device) * float((alpha**2 + sigma**2).sqrt())
+        order, within = torch.rand((2, n_cells, n_dims), generator=generator, device=generator.device)
+        u = ((order.argsort(0) + within) / max(1, n_cells)).clamp(1e-7, 1 - 1e-7)
+        return torch.special.ndtri(u).to(device) * float((alpha**2 + sigma**2).sqrt())
 
     def _grid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         times = torch.linspace(1, 0, self.steps, dtype=torch.float64)

@@ -94,7 +94,7 @@ def conditions(model: Model, config: GenerateConfig, generator: torch.Generator)
     """Return the codes int64 [n, Ccat] and conts float32 [n, Ccont] of the cells asked for.
 
     Covariates `as in the data` are drawn together, from a training cell that has the values asked for of
-    the others (from any training cell where none has).
+    the others (from any training cell where none has), in the proportions that these cells have.
 
     Raises
     ------
@@ -104,7 +104,8 @@ def conditions(model: Model, config: GenerateConfig, generator: torch.Generator)
     vocab, n = model.vocab, config.n_cells
     fits = np.ones(len(model.codes), bool)
     fixed: list[tuple[np.ndarray, int, float | int]] = []
-    draws = torch.rand(n, generator=generator, dtype=torch.float64).numpy()
+    # one draw from each n-th of the cells, so that the mix is that of the data as nearly as n cells can have it
+    draws = (torch.randperm(n, generator=generator) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
     codes, conts = np.empty((n, model.codes.shape[1]), np.int64), np.empty((n, model.conts.shape[1]), np.float32)
     for name, value in config.where.items():
         if value == keys.AS_IN_DATA:
@@ -123,7 +124,8 @@ def conditions(model: Model, config: GenerateConfig, generator: torch.Generator)
             fits &= model.codes[:, column] == wanted
         fixed.append((conts if continuous else codes, column, wanted))
     pool = np.flatnonzero(fits) if fits.any() else np.arange(len(fits))
-    rows = pool[(draws * len(pool)).astype(np.int64)]
+    pool = pool[np.lexsort((*model.conts[pool].T, *model.codes[pool].T))] if vocab.categorical or conts.size else pool
+    rows = pool[(draws.numpy() * len(pool)).astype(np.int64)]
     codes[:], conts[:] = model.codes[rows], model.conts[rows]
     for target, column, wanted in fixed:
         target[:, column] = wanted

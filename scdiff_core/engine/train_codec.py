@@ -18,15 +18,16 @@ from scdiff_core.nn.pca import PCACodec
 
 DISPERSION_RATE = 10.0  # dispersions converge later than means, and get this much more learning rate
 KL_WARM_UP = 0.2  # share of the steps over which the weight of the KL term rises
-STRAY_FROM = 0.3  # share of the steps after which stray counts lose their say
+SETTLE = 0.67  # share of the steps after which dropout ends: the decoder is to know the codes as they will be
+PIECE = 10_000  # cells that are looked at together
 PCA_STEPS = 300  # enough for the few parameters of the PCA codec
 
 
 def build_codec(config: CodecConfig, n_genes: int, counts: bool, positive: bool, n_pca: int) -> Codec:
     """Return an untrained codec; its sizes come from the configuration and the data alone."""
     if config.kind == "pca":
-        return PCACodec(n_genes, min(config.n_latent, n_pca), counts, positive)
-    return VAE(n_genes, config.n_latent, config.hidden, counts, positive, config.dropout)
+        return PCACodec(n_genes, min(config.n_latent, n_pca), counts, positive, config.stray)
+    return VAE(n_genes, config.n_latent, config.hidden, counts, positive, config.dropout, config.stray)
 
 
 def codec_steps(config: CodecConfig) -> int:
@@ -36,10 +37,15 @@ def codec_steps(config: CodecConfig) -> int:
 
 def start_codec(codec: Codec, prepared: Prepared, rows: np.ndarray) -> None:
     """Give a new codec what can be read off the training cells: library sizes, mean levels, components."""
-    matrix, total = prepared.counts[rows], prepared.total_counts[rows]
+    total = prepared.total_counts[rows]
     codec.fit_total(torch.from_numpy(np.asarray(total, np.float32)))
-    level = np.asarray(matrix.sum(0)).ravel() / (total.sum() if codec.counts else len(rows))
-    codec.start_at(torch.from_numpy(level.astype(np.float32)))
+    sums, largest = np.zeros(prepared.n_genes), 0.0
+    for start in range(0, len(rows), PIECE):  # cutting out all of them would hold them in memory twice
+        piece = prepared.counts[rows[start:start + PIECE]]
+        sums += np.asarray(piece.sum(0)).ravel()
+        largest = max(largest, float(piece.max()))
+    level = sums / (total.sum() if codec.counts else len(rows))
+    codec.start_at(torch.from_numpy(level.astype(np.float32)), largest)
     if isinstance(codec, PCACodec):
         codec.set_components(torch.from_numpy(prepared.pca_mean), torch.from_numpy(prepared.pca_components))
 
@@ -63,7 +69,7 @@ class CodecPhase(Phase):
                          adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
         self.comparable = config.thin == 1 or not cells.counts_like or not isinstance(codec, VAE)
 
-    def _loss(self, seen: Minibatch, total: Tensor, values: Values, kl_weight: float, stray: float,
+    def _loss(self, seen: Minibatch, total: Tensor, values: Values, kl_weight: float,
               generator: torch.Generator) -> Tensor:
         """Return the negative evidence lower bound of each cell, [B]: its values, given codes of what was seen."""
         codec = self.codec
@@ -73,7 +79,7 @@ class CodecPhase(Phase):
             if codec.counts:
                 z = torch.cat([z[:, :codec.n_latent], codec.depth(total)], 1)
             likelihood = codec.decode(z)
-        loss = -likelihood.log_likelihood(values, stray)
+        loss = -likelihood.log_likelihood(values)
         if isinstance(codec, VAE):
             k = codec.n_latent
             loss = loss + kl_weight * kl_to_standard_normal(Posterior(posterior.mean[:, :k], posterior.std[:, :k]))
@@ -81,18 +87,17 @@ class CodecPhase(Phase):
 
     def advance(self) -> Tensor:
         """Take one step."""
-        self.codec.train()
+        self.codec.train(self.step < SETTLE * self.steps)
         config, generator = self.config, self.generator
         rows = torch.randint(len(self.cells), (config.minibatch,), generator=generator).numpy()
         kl_weight = config.kl_weight * min(1.0, (self.step + 1) / (KL_WARM_UP * self.steps))
-        stray = config.stray if self.step > STRAY_FROM * self.steps else 0.0
         if self.comparable:
             seen = self.cells.take(rows)
-            loss = self._loss(seen, seen.total, seen.values, kl_weight, stray, generator).mean()
+            loss = self._loss(seen, seen.total, seen.values, kl_weight, generator).mean()
         else:
             share = config.thin + (1 - config.thin) * float(torch.rand((), generator=generator))
             seen, total, values = self.cells.thinned(rows, share, generator)
-            loss = self._loss(seen, total, values, kl_weight, stray, generator).mean()
+            loss = self._loss(seen, total, values, kl_weight, generator).mean()
         self.descend(loss)
         self.step += 1
         return loss.detach()
@@ -109,7 +114,7 @@ class CodecPhase(Phase):
     def _bound(self, cells: Cells) -> float:
         self.codec.eval()
         generator = torch.Generator().manual_seed(0)
-        sums = [self._loss(m, m.total, m.values, self.config.kl_weight, self.config.stray, generator).sum()
+        sums = [self._loss(m, m.total, m.values, self.config.kl_weight, generator).sum()
                 for m in cells.chunks()]
         return float(torch.stack(sums).sum()) / len(cells)
 

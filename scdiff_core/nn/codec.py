@@ -7,16 +7,18 @@ the cell, not encoded, and the decoder is told it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from scdiff_core.nn import quantiles
+from scdiff_core.nn import quantiles, strays
 from scdiff_core.nn.layers import mlp
 from scdiff_core.nn.likelihood import HurdleNormal, Likelihood, NegativeBinomial
 
 LOG_SCALE = (-6.0, 3.0)  # bounds of log standard deviations
+LOG_THETA = 2.0  # where dispersions begin: what is left once the means are known is little more than chance
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,11 @@ class Codec(nn.Module):
         self.shift.copy_(mean)
         self.scale.copy_(variance.sqrt().clamp(min=1e-3))
 
-    def start_at(self, level: Tensor) -> None:
-        """Begin at each gene's mean level [G]: its share of the total counts, or its mean value."""
+    def start_at(self, level: Tensor, largest: float) -> None:
+        """Begin at each gene's mean level [G] (its share of the total counts, or its mean value).
+
+        `largest` is the largest value of the training cells.
+        """
         raise NotImplementedError
 
     def dispersion_parameters(self) -> list[nn.Parameter]:
@@ -120,61 +125,85 @@ class Codec(nn.Module):
         """
         likelihood = self.decode(z)
         draw = torch.rand(z.shape[0], self.n_genes, generator=generator).to(z)
-        values = likelihood.inverse(quantiles.look_up(self.table, draw))
+        values = likelihood.sample(quantiles.look_up(self.table, draw), generator)
         if not self.counts:
             return values, values.sum(1)
         return values, (self.total(z) + values.sum(1) - likelihood.mean.sum(1)).clamp(min=values.sum(1))
+
+
+class CountSpread(nn.Module):
+    """What is round the means of counts: a dispersion for each gene, by mean, and the strays of all genes."""
+
+    def __init__(self, n_genes: int, stray: float) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.full((n_genes,), LOG_THETA))
+        self.slope = nn.Parameter(torch.zeros(n_genes))
+        self.stray = nn.Parameter(torch.tensor(stray).logit()) if stray > 0 else None
+        self.stray_sizes = nn.Parameter(strays.start(math.inf)) if stray > 0 else None
+
+    def forward(self, log_mean: Tensor) -> NegativeBinomial:
+        """Return the distribution round log means [B, G] in counts."""
+        log_theta = (self.theta + self.slope * log_mean).clamp(-6.0, 9.0)
+        if self.stray is None or self.stray_sizes is None:
+            return NegativeBinomial(log_mean, log_theta)
+        return NegativeBinomial(log_mean, log_theta, strays.Strays(self.stray, self.stray_sizes))
+
+    @torch.no_grad()
+    def start_at(self, largest: float) -> None:
+        """Take the largest count of the training cells: no stray is larger."""
+        if self.stray_sizes is not None:
+            self.stray_sizes.copy_(strays.start(largest))
 
 
 class CountHead(nn.Module):
     """From decoder features to a negative binomial for each gene.
 
     The mean is the library size times a softmax over the kept genes and one more entry, all others;
-    log theta is a_g + b_g (log mean), so the dispersion goes by gene and by mean.
+    log theta is a_g + b_g (log mean), so the dispersion goes by gene and by mean. Strays, if there are any
+    (`stray` is the share to begin with), are the same for all genes.
     """
 
-    def __init__(self, n_in: int, n_genes: int) -> None:
+    def __init__(self, n_in: int, n_genes: int, stray: float) -> None:
         super().__init__()
         self.logits = nn.Linear(n_in, n_genes + 1)
-        self.theta = nn.Parameter(torch.ones(n_genes))
-        self.slope = nn.Parameter(torch.zeros(n_genes))
+        self.spread = CountSpread(n_genes, stray)
 
     def forward(self, h: Tensor, log_total: Tensor) -> NegativeBinomial:
         """Return the distribution of features h [B, n_in] at log library size [B, 1]."""
-        log_mean = torch.log_softmax(self.logits(h).float(), 1)[:, :-1] + log_total
-        return NegativeBinomial(log_mean, (self.theta + self.slope * log_mean).clamp(-6.0, 9.0))
+        return self.spread(torch.log_softmax(self.logits(h).float(), 1)[:, :-1] + log_total)
 
 
 class ContinuousHead(nn.Module):
     """From decoder features to a hurdle normal for each gene; the scale goes by gene and by mean."""
 
-    def __init__(self, n_in: int, n_genes: int, positive: bool) -> None:
+    def __init__(self, n_in: int, n_genes: int, positive: bool, stray: float) -> None:
         super().__init__()
         self.location = nn.Linear(n_in, n_genes)
         self.zero = nn.Linear(n_in, n_genes)
         self.theta = nn.Parameter(torch.zeros(n_genes))
         self.slope = nn.Parameter(torch.zeros(n_genes))
-        self.positive = positive
+        self.positive, self.stray = positive, stray
 
     def forward(self, h: Tensor) -> HurdleNormal:
         """Return the distribution of features h [B, n_in]."""
         location = self.location(h).float()
         return HurdleNormal(self.zero(h).float().clamp(-12, 12), location,
-                            (self.theta + self.slope * location).clamp(*LOG_SCALE), self.positive)
+                            (self.theta + self.slope * location).clamp(*LOG_SCALE), self.positive, self.stray)
 
 
 class VAE(Codec):
     """The standard codec: an MLP each way, a normal posterior and a standard normal prior."""
 
     def __init__(self, n_genes: int, n_latent: int, hidden: tuple[int, ...], counts: bool,
-                 positive: bool = True, dropout: float = 0.0) -> None:
+                 positive: bool = True, dropout: float = 0.0, stray: float = 0.0) -> None:
         super().__init__(n_genes, n_latent, counts, positive)
         self.encoder = mlp(n_genes + int(counts), hidden, dropout)
         self.posterior = nn.Linear(hidden[-1], 2 * n_latent)
         nn.init.zeros_(self.posterior.bias)
         self.decoder = mlp(self.n_dims, hidden[::-1], 0.0)
         self.head: CountHead | ContinuousHead = (
-            CountHead(hidden[0], n_genes) if counts else ContinuousHead(hidden[0], n_genes, positive))
+            CountHead(hidden[0], n_genes, stray) if counts
+            else ContinuousHead(hidden[0], n_genes, positive, stray))
 
     def _raw(self, log1p: Tensor, depth: Tensor | None) -> Posterior:
         x = log1p if depth is None else torch.cat([log1p, depth], 1)
@@ -189,9 +218,10 @@ class VAE(Codec):
         return self.head(h)
 
     @torch.no_grad()
-    def start_at(self, level: Tensor) -> None:
-        """Begin at each gene's mean level [G]."""
+    def start_at(self, level: Tensor, largest: float) -> None:
+        """Begin at each gene's mean level [G], with no stray above the largest count."""
         if isinstance(self.head, CountHead):
+            self.head.spread.start_at(largest)
             rest = (1 - level.sum()).clamp(min=1e-4)
             self.head.logits.bias.copy_(torch.cat([level + 1e-7, rest[None]]).log())
         else:
@@ -199,7 +229,8 @@ class VAE(Codec):
 
     def dispersion_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the dispersions."""
-        return [self.head.theta, self.head.slope]
+        return list(self.head.spread.parameters()) if isinstance(self.head, CountHead) else [
+            self.head.theta, self.head.slope]
 
 
 def kl_to_standard_normal(posterior: Posterior) -> Tensor:

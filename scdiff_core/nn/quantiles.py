@@ -38,12 +38,12 @@ def look_up(table: Tensor, v: Tensor) -> Tensor:
     """Map uniform draws v [B, G] through each gene's table by linear interpolation."""
     n = table.shape[1] - 1
     position = v * n
-    low = position.floor().clamp(0, n - 1)
-    genes = torch.arange(table.shape[0], device=v.device) * (n + 1)
-    at = low.long() + genes
+    at = position.long().clamp_(0, n - 1)
+    position -= at
+    at += torch.arange(table.shape[0], device=v.device) * (n + 1)
     flat = table.reshape(-1)
-    start = flat[at]
-    return start + (position - low) * (flat[at + 1] - start)
+    start = flat.take(at)
+    return start + position * (flat.take(at.add_(1)) - start)
 
 
 def disagreement(x: Tensor, y: Tensor) -> float:

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 
-from scdiff_core.nn import quantiles
+from scdiff_core.nn import quantiles, strays
 from scdiff_core.nn.likelihood import HurdleNormal, NegativeBinomial, Values
 
 
@@ -42,25 +42,73 @@ def test_negative_binomial_and_its_gradient_are_those_of_torch(negative_binomial
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
+def some_strays(dtype: torch.dtype = torch.float32) -> strays.Strays:
+    weights = torch.randn(strays.N_BINS, generator=torch.Generator().manual_seed(5), dtype=dtype)
+    return strays.Strays(torch.tensor(-3.0, dtype=dtype), weights)
+
+
 def test_a_stray_count_teaches_nothing_and_an_ordinary_one_as_before():
     log_mean = torch.tensor([[math.log(0.1), math.log(3.0)]], requires_grad=True)
     log_theta = torch.tensor([[1.0, 1.0]], requires_grad=True)
     values = observed(torch.tensor([[60.0, 4.0]]))
-    grads = [torch.autograd.grad(NegativeBinomial(log_mean, log_theta).log_likelihood(values, stray).sum(),
-                                 (log_mean, log_theta)) for stray in (0.0, 1e-3)]
+    grads = [torch.autograd.grad(NegativeBinomial(log_mean, log_theta, s).log_likelihood(values).sum(),
+                                 (log_mean, log_theta)) for s in (None, some_strays())]
     assert grads[0][0][0, 0] > 5
-    assert abs(grads[1][0][0, 0]) < 1e-6
-    assert abs(grads[1][1][0, 0]) < 1e-6
+    assert abs(grads[1][0][0, 0]) < 1  # it only says that there is a count
+    assert abs(grads[1][1][0, 0]) < 0.1
     torch.testing.assert_close(grads[1][0][0, 1], grads[0][0][0, 1], rtol=2e-3, atol=0)
+
+
+def test_counts_with_strays_are_the_mixture_and_sum_to_one():
+    """Every count up to far beyond the largest stray, one a cell: the probabilities are the formula's, and whole."""
+    mean, theta, made = 2.0, 1.5, some_strays(torch.float64)
+    x = torch.arange(0, 150_000, dtype=torch.float64)[:, None]
+    likelihood = NegativeBinomial(torch.full_like(x, math.log(mean)), torch.full_like(x, math.log(theta)), made)
+    p = likelihood.log_likelihood(observed(x)).exp().numpy()
+    own = scipy.stats.nbinom.pmf(x[:, 0].numpy(), theta, theta / (theta + mean))
+    share, edges = float(made.share), strays.EDGES.double()
+    weights = torch.softmax(made.weights, 0)
+    size = np.zeros(len(x))
+    for w, low, high in zip(weights.tolist(), edges[:-1].int().tolist(), edges[1:].int().tolist(), strict=True):
+        size[low + 2:high + 2] = w / (high - low)  # of the excess over the mean of 2
+    expected = np.where(x[:, 0].numpy() > 0, (1 - share) * own + share * (1 - own[0]) * size, own)
+    np.testing.assert_allclose(p, expected, rtol=1e-6, atol=1e-12)
+    assert p.sum() == pytest.approx(1, abs=1e-6)
 
 
 def test_gradient_with_strays_is_that_of_finite_differences():
     generator = torch.Generator().manual_seed(2)
     log_mean = torch.randn(3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
     log_theta = torch.randn(3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
+    logit = torch.tensor(-2.0, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(strays.N_BINS, dtype=torch.float64, generator=generator, requires_grad=True)
     values = observed(torch.tensor([[0, 1, 2, 30.0], [5, 0, 0, 1], [9, 9, 0, 2]], dtype=torch.float64))
-    assert torch.autograd.gradcheck(lambda m, t: NegativeBinomial(m, t).log_likelihood(values, 0.01).sum(),
-                                    (log_mean, log_theta))
+    assert torch.autograd.gradcheck(
+        lambda m, t, s, w: NegativeBinomial(m, t, strays.Strays(s, w)).log_likelihood(values).sum(),
+        (log_mean, log_theta, logit, weights))
+
+
+def test_strays_are_drawn_on_non_zero_counts_as_often_and_as_large_as_they_say():
+    made = strays.Strays(torch.tensor(-2.0), strays.start(100.0))
+    likelihood = NegativeBinomial(torch.full((400, 500), math.log(0.5)), torch.full((400, 500), 9.0), made)
+    generator = torch.Generator().manual_seed(0)
+    u = torch.rand((400, 500), generator=generator)
+    without, counts = likelihood.inverse(u), likelihood.sample(u, generator)
+    extra = (counts - without)[counts > without]
+    assert torch.equal(counts == 0, without == 0)
+    assert len(extra) / int((without > 0).sum()) == pytest.approx(float(made.share), rel=0.05)
+    assert float(extra.min()) >= 4 and float(extra.max()) < 128
+    assert float(extra.mean()) == pytest.approx(float(made.mean), rel=0.05)
+    assert float(counts.mean()) == pytest.approx(float(likelihood.mean.mean()), rel=0.05)
+
+
+def test_the_transform_does_not_see_strays():
+    made = strays.Strays(torch.tensor(-2.0), strays.start(100.0))
+    likelihood = NegativeBinomial(torch.full((200, 300), math.log(0.5)), torch.full((200, 300), 3.0), made)
+    generator = torch.Generator().manual_seed(0)
+    counts = likelihood.sample(torch.rand((200, 300), generator=generator), generator)
+    u = likelihood.pit(observed(counts), generator).reshape(-1).numpy()
+    assert scipy.stats.kstest(u, "uniform").pvalue > 1e-3
 
 
 def test_inverse_is_the_quantile_function_of_scipy(negative_binomial):

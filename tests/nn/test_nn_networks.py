@@ -27,7 +27,7 @@ def condition(n=6, seed=0):
 def codecs():
     torch.manual_seed(0)
     vae = VAE(G, 4, (16,), True, dropout=0.1)
-    vae.start_at(torch.full((G,), 1 / (2 * G)))
+    vae.start_at(torch.full((G,), 1 / (2 * G)), 100.0)
     pca = PCACodec(G, 4, True)
     pca.set_components(torch.rand(G), torch.linalg.qr(torch.randn(G, 4))[0].T)
     continuous = VAE(G, 4, (16,), False)

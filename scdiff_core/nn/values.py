@@ -1,0 +1,43 @@
+"""The observed values of a minibatch, and what the likelihoods of them have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Values:
+    """The observed values of a minibatch, without the zeros.
+
+    Parameters
+    ----------
+    shape
+        (B, G).
+    index
+        Flat positions of the non-zero values, [nnz].
+    value
+        The values there, [nnz]: counts, or continuous values.
+    """
+
+    shape: tuple[int, int]
+    index: Tensor
+    value: Tensor
+
+    def dense(self) -> Tensor:
+        """Return the values as a [B, G] matrix."""
+        out = torch.zeros(self.shape[0] * self.shape[1], dtype=self.value.dtype, device=self.value.device)
+        return out.index_copy(0, self.index, self.value).view(self.shape)
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return a tensor in float64, on the CPU where the device knows none (MPS)."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+def per_cell(terms: Tensor, values: Values) -> Tensor:
+    """Sum terms at the non-zero positions over the genes of each cell: [nnz] -> [B]."""
+    cell = torch.div(values.index, values.shape[1], rounding_mode="floor")
+    return torch.zeros(values.shape[0], dtype=terms.dtype, device=terms.device).index_add(0, cell, terms)
