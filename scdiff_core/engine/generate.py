@@ -52,7 +52,7 @@ def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress
     """
     generator = torch.Generator().manual_seed(config.seed)
     codes, conts = conditions(model, config, generator)
-    denoiser = ClassifierFree(model.denoiser, config.guidance_scale)
+    denoiser = ClassifierFree(model.denoiser, config.guidance_scale, plain=int(model.codec.counts))
     walk = sampler.make(config.sampler, denoiser, model.denoiser.schedule, config.steps, config.eta)
     sizes = tuple(len(c.values) for c in model.vocab.categorical)
     starts = range(0, config.n_cells, CHUNK)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from scdiff_core.diffusion import sampler
@@ -274,3 +275,23 @@ def test_the_estimate_of_a_cell_does_not_depend_on_its_company():
     together = made.sample(x, nothing(6), torch.Generator())
     torch.testing.assert_close(made.sample(x[order], nothing(6), torch.Generator()), together[order])
     torch.testing.assert_close(made.sample(x[:1], nothing(1), torch.Generator()), together[:1])
+
+
+def test_guidance_leaves_the_plain_dimensions_at_the_conditional_estimate():
+    def denoiser(x_t, t, condition):
+        return x_t + (0.0 if condition.codes[0, 0] == 3 else 1.0)  # 3 is the null
+
+    condition, x, t = Condition(torch.tensor([[1]]), torch.zeros(1, 0), (3,)), torch.zeros(1, 3), torch.tensor(0.5)
+    assert ClassifierFree(denoiser, 2.0, plain=1)(x, t, condition).tolist() == [[2.0, 2.0, 1.0]]
+    assert ClassifierFree(denoiser, 0.0, plain=1)(x, t, condition).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_noise_is_normal_and_more_even_than_chance():
+    """One draw from each n-th of the normal distribution: the mean strays far less than 1 / sqrt(n)."""
+    walk = Heun(Gaussian(Karras()), Karras(), 4)
+    noise = walk.start(500, 20, torch.Generator().manual_seed(0)) / math.hypot(1.0, 40.0)
+    for column in noise.T:
+        assert scipy.stats.kstest(column.numpy(), "norm").statistic < 1 / 500 + 1e-3
+    assert float(noise.mean(0).abs().max()) < 0.1 / 500**0.5
+    off = np.corrcoef(noise.T.numpy())[np.triu_indices(20, 1)]
+    assert np.abs(off).mean() == pytest.approx((2 / np.pi / 500) ** 0.5, rel=0.25)  # as of independent draws
