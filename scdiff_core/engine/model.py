@@ -115,7 +115,8 @@ class Model:
         except RuntimeError as error:
             raise ScdiffError(f"The model of the run '{job.id}' cannot be opened.",
                               "Its weights do not fit its configuration.",
-                              "Restore config.yaml and the checkpoints from the same copy.") from error
+                              "Restore config.yaml and the checkpoints from the same copy. "
+                              "A run of an earlier version of scDiff Studio has to be trained again.") from error
         codec.to(where).eval().requires_grad_(False)
         network.to(where).eval().requires_grad_(False)
         return cls(run=job.id, config=config, codec=codec, denoiser=Preconditioned(network, SCHEDULE),
