@@ -98,8 +98,9 @@ class CodecConfig(Frozen):
     hidden: tuple[int, ...] = (256,)
     steps: int = Field(default=2000, ge=1)
     minibatch: int = Field(default=256, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1.5e-3, gt=0)
     kl_weight: float = Field(default=1.0, ge=0)  # below 1 the codes hold more of each cell's own noise
+    prior: int = Field(default=64, ge=1)  # normals that the prior of the codes is a mixture of
     dropout: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     thin: float = Field(default=0.5, ge=0, le=1)  # least share of counts the encoder sees in training; 1: all
@@ -141,7 +142,7 @@ class TrainConfig(Frozen):
 
 
 # as many as each sampler needs, by benchmarks/samplers.py
-GUIDANCE = 1.25  # 1 is plain conditional, 0 unconditional; at 1 close cell types blur into each other a little
+GUIDANCE = 1.15  # 1 is plain conditional, 0 unconditional; at 1 close cell types blur into each other a little
 SAMPLER_STEPS = {"dpm": 8, "heun": 14, "ode": 10, "sde": 30, "ddim": 50, "ddpm": 100}
 
 

@@ -9,7 +9,7 @@ from scdiff_core.errors import ScdiffError, nearest
 PRESETS: dict[str, tuple[CodecConfig, DiffusionConfig]] = {
     "quick": (CodecConfig(steps=450, hidden=(192,), lr=2e-3),
               DiffusionConfig(steps=600, width=256, ema=0.995, patience=10)),
-    "standard": (CodecConfig(steps=1200), DiffusionConfig(steps=1300, width=384, patience=15)),
+    "standard": (CodecConfig(steps=1100), DiffusionConfig(steps=1500, width=384, patience=15)),
     "thorough": (CodecConfig(steps=4000, hidden=(384,)),
                  DiffusionConfig(steps=8000, width=512, depth=4, ema=0.9995, patience=20)),
 }

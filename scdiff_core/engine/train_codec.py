@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scdiff_core import keys
 from scdiff_core.config import CodecConfig
@@ -12,11 +12,14 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.batches import Cells, Minibatch
 from scdiff_core.engine.device import adam, autocast
 from scdiff_core.engine.phase import Phase
-from scdiff_core.nn.codec import VAE, Codec, Posterior, kl_to_standard_normal
+from scdiff_core.nn.codec import VAE, Codec, Posterior
 from scdiff_core.nn.likelihood import Values
 from scdiff_core.nn.pca import PCACodec
+from scdiff_core.nn.prior import MixturePrior
 
+PRIOR_RATE = 5e-3  # learning rate of the prior: its normals have to find the cells, wherever these are
 DISPERSION_RATE = 10.0  # dispersions converge later than means, and get this much more learning rate
+MEANS_FIRST = 0.1  # share of the steps over which means alone are learnt, not what is round them
 KL_WARM_UP = 0.2  # share of the steps over which the weight of the KL term rises
 SETTLE = 0.67  # share of the steps after which dropout ends: the decoder is to know the codes as they will be
 PIECE = 10_000  # cells that are looked at together
@@ -65,13 +68,22 @@ class CodecPhase(Phase):
         own = {id(p) for p in dispersions}
         groups = [{"params": [p for p in codec.parameters() if id(p) not in own], "lr": config.lr},
                   {"params": dispersions, "lr": config.lr * DISPERSION_RATE, "weight_decay": 0.0}]
-        super().__init__("codec", codec_steps(config), {"codec": codec},
+        modules: dict[str, nn.Module] = {"codec": codec}
+        self.prior: MixturePrior | None = None  # of no use once the codec has been trained
+        if isinstance(codec, VAE):
+            generator = torch.Generator().manual_seed(seed)
+            modules["prior"] = self.prior = MixturePrior(config.prior, config.n_latent, generator).to(device)
+            groups.append({"params": list(self.prior.parameters()), "lr": PRIOR_RATE, "weight_decay": 0.0})
+        super().__init__("codec", codec_steps(config), modules,
                          adam([g for g in groups if g["params"]], device, config.weight_decay), seed)
         self.comparable = config.thin == 1 or not cells.counts_like or not isinstance(codec, VAE)
 
     def _loss(self, seen: Minibatch, total: Tensor, values: Values, kl_weight: float,
               generator: torch.Generator) -> Tensor:
-        """Return the negative evidence lower bound of each cell, [B]: its values, given codes of what was seen."""
+        """Return the negative evidence lower bound of each cell, [B]: its values, given codes of what was seen.
+
+        The divergence of the codes from the prior is estimated at the one draw (Kingma and Welling 2014, eq. 6).
+        """
         codec = self.codec
         with autocast(self.device):
             posterior = codec.encode(seen.log1p, seen.total)
@@ -80,14 +92,17 @@ class CodecPhase(Phase):
                 z = torch.cat([z[:, :codec.n_latent], codec.depth(total)], 1)
             likelihood = codec.decode(z)
         loss = -likelihood.log_likelihood(values)
-        if isinstance(codec, VAE):
+        if self.prior is not None:
             k = codec.n_latent
-            loss = loss + kl_weight * kl_to_standard_normal(Posterior(posterior.mean[:, :k], posterior.std[:, :k]))
+            code = z[:, :k].float()
+            own = Posterior(posterior.mean[:, :k].float(), posterior.std[:, :k].float())
+            loss = loss + kl_weight * (own.log_prob(code) - self.prior.log_prob(code))
         return loss
 
     def advance(self) -> Tensor:
         """Take one step."""
         self.codec.train(self.step < SETTLE * self.steps)
+        self.codec.means_first(self.step < MEANS_FIRST * self.steps)
         config, generator = self.config, self.generator
         rows = torch.randint(len(self.cells), (config.minibatch,), generator=generator).numpy()
         kl_weight = config.kl_weight * min(1.0, (self.step + 1) / (KL_WARM_UP * self.steps))
@@ -98,7 +113,7 @@ class CodecPhase(Phase):
             share = config.thin + (1 - config.thin) * float(torch.rand((), generator=generator))
             seen, total, values = self.cells.thinned(rows, share, generator)
             loss = self._loss(seen, total, values, kl_weight, generator).mean()
-        self.descend(loss)
+        self.descend(loss + self.codec.penalty() / len(self.cells))
         self.step += 1
         return loss.detach()
 

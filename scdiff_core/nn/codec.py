@@ -1,8 +1,8 @@
 """Codecs: cells to latents of unit spread, and latents back to distributions of values.
 
 The standard codec is a variational autoencoder (Kingma and Welling 2014; for counts as in Lopez et
-al. 2018) without BatchNorm. The log of the library size is one more latent dimension: it is read off
-the cell, not encoded, and the decoder is told it.
+al. 2018) without BatchNorm. The library size, as a normal score, is one more latent dimension: it is read
+off the cell, not encoded, and the decoder is told it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from torch import Tensor, nn
 
 from scdiff_core.nn import quantiles, strays
 from scdiff_core.nn.layers import mlp
+from scdiff_core.nn.library_size import LibrarySize
 from scdiff_core.nn.likelihood import HurdleNormal, Likelihood, NegativeBinomial
+from scdiff_core.nn.prior import LOG_TWO_PI
 
 LOG_SCALE = (-6.0, 3.0)  # bounds of log standard deviations
-LOG_THETA = 2.0  # where dispersions begin: what is left once the means are known is little more than chance
+STRAY_SPREAD = 1.0  # standard deviation of the genes' log odds of strays round the common ones
+WEIGHT_SPREAD = 0.07  # and of the weights from the decoder's features to the genes, round zero
+LOG_THETA = 0.0  # where dispersions begin: wide, so that no count is so far out that all means follow it
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Posterior:
         """Draw the latents once, [B, D]; the generator lives on the CPU whatever the device."""
         noise = torch.randn(self.mean.shape, generator=generator)
         return self.mean + self.std * noise.to(self.mean)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log density at latents z [B, D] as [B]."""
+        return -(0.5 * ((z - self.mean) / self.std) ** 2 + self.std.log() + 0.5 * LOG_TWO_PI).sum(1)
 
 
 class Codec(nn.Module):
@@ -52,8 +60,6 @@ class Codec(nn.Module):
     shift: Tensor
     scale: Tensor
     table: Tensor
-    total_mean: Tensor
-    total_std: Tensor
 
     def __init__(self, n_genes: int, n_latent: int, counts: bool, positive: bool = True) -> None:
         super().__init__()
@@ -62,22 +68,19 @@ class Codec(nn.Module):
         self.register_buffer("shift", torch.zeros(n_latent))
         self.register_buffer("scale", torch.ones(n_latent))
         self.register_buffer("table", quantiles.identity(n_genes))
-        self.register_buffer("total_mean", torch.zeros(()))
-        self.register_buffer("total_std", torch.ones(()))
+        self.library = LibrarySize()
 
     def fit_total(self, total: Tensor) -> None:
-        """Take mean and spread of the log library size from the training cells' total counts [N]."""
-        logs = total.clamp(min=1).log()
-        self.total_mean.copy_(logs.mean())
-        self.total_std.copy_(logs.std().clamp(min=1e-3) if len(logs) > 1 else torch.ones(()))
+        """Take the distribution of the library size from the training cells' total counts [N]."""
+        self.library.fit(total)
 
     def depth(self, total: Tensor) -> Tensor:
         """Return the library-size latent, [B, 1], of total counts [B]."""
-        return ((total.clamp(min=1).log() - self.total_mean) / self.total_std)[:, None]
+        return self.library.score(total)[:, None]
 
     def total(self, z: Tensor) -> Tensor:
         """Return the total counts [B] (over all genes of the source) that latents z [B, D] say."""
-        return (z[:, -1] * self.total_std + self.total_mean).exp()
+        return self.library.log_total(z[:, -1]).exp()
 
     def whiten(self, mean: Tensor, variance: Tensor) -> None:
         """Keep the shift and scale that bring the network's latents to unit spread."""
@@ -90,6 +93,13 @@ class Codec(nn.Module):
         `largest` is the largest value of the training cells.
         """
         raise NotImplementedError
+
+    def penalty(self) -> Tensor:
+        """Return minus the log prior of the parameters that have one, in nats."""
+        return self.shift.new_zeros(())
+
+    def means_first(self, on: bool) -> None:
+        """Say whether training moves the means alone; nothing to do where these are not learnt."""
 
     def dispersion_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that converge later than the means and want a learning rate of their own."""
@@ -131,22 +141,41 @@ class Codec(nn.Module):
         return values, (self.total(z) + values.sum(1) - likelihood.mean.sum(1)).clamp(min=values.sum(1))
 
 
+def _minus_log_prior(x: Tensor, spread: float) -> Tensor:
+    """Return minus the log density of a normal round zero, summed, without its constant."""
+    return 0.5 * (x / spread).square().sum()
+
+
 class CountSpread(nn.Module):
-    """What is round the means of counts: a dispersion for each gene, by mean, and the strays of all genes."""
+    """What is round the means of counts: a dispersion for each gene, by mean, and its share of strays.
+
+    The log odds of a gene's strays are normal round those of all genes: a gene with few counts has the common
+    share. How large strays are is the same for all.
+    """
 
     def __init__(self, n_genes: int, stray: float) -> None:
         super().__init__()
         self.theta = nn.Parameter(torch.full((n_genes,), LOG_THETA))
         self.slope = nn.Parameter(torch.zeros(n_genes))
         self.stray = nn.Parameter(torch.tensor(stray).logit()) if stray > 0 else None
+        self.stray_by_gene = nn.Parameter(torch.zeros(n_genes)) if stray > 0 else None
         self.stray_sizes = nn.Parameter(strays.start(math.inf)) if stray > 0 else None
+        self.fixed = False  # dispersions as they are, and no strays: while training begins with the means
 
     def forward(self, log_mean: Tensor) -> NegativeBinomial:
         """Return the distribution round log means [B, G] in counts."""
-        log_theta = (self.theta + self.slope * log_mean).clamp(-6.0, 9.0)
-        if self.stray is None or self.stray_sizes is None:
+        fixed = self.fixed and self.training
+        theta = self.theta.detach() if fixed else self.theta
+        log_theta = (theta + (self.slope.detach() if fixed else self.slope) * log_mean).clamp(-6.0, 9.0)
+        if fixed or self.stray is None or self.stray_by_gene is None or self.stray_sizes is None:
             return NegativeBinomial(log_mean, log_theta)
-        return NegativeBinomial(log_mean, log_theta, strays.Strays(self.stray, self.stray_sizes))
+        return NegativeBinomial(log_mean, log_theta,
+                                strays.Strays(self.stray + self.stray_by_gene, self.stray_sizes))
+
+    def penalty(self) -> Tensor:
+        """Return minus the log prior of the genes' shares of strays, in nats."""
+        odds = self.stray_by_gene
+        return self.theta.new_zeros(()) if odds is None else _minus_log_prior(odds, STRAY_SPREAD)
 
     @torch.no_grad()
     def start_at(self, largest: float) -> None:
@@ -192,7 +221,7 @@ class ContinuousHead(nn.Module):
 
 
 class VAE(Codec):
-    """The standard codec: an MLP each way, a normal posterior and a standard normal prior."""
+    """The standard codec: an MLP each way and a normal posterior; the prior is `MixturePrior`."""
 
     def __init__(self, n_genes: int, n_latent: int, hidden: tuple[int, ...], counts: bool,
                  positive: bool = True, dropout: float = 0.0, stray: float = 0.0) -> None:
@@ -214,7 +243,7 @@ class VAE(Codec):
         h = self.decoder(raw if depth is None else torch.cat([raw, depth], 1))
         if isinstance(self.head, CountHead):
             assert depth is not None
-            return self.head(h, depth * self.total_std + self.total_mean)
+            return self.head(h, self.library.log_total(depth))
         return self.head(h)
 
     @torch.no_grad()
@@ -227,13 +256,27 @@ class VAE(Codec):
         else:
             self.head.location.bias.copy_(level)
 
+    def penalty(self) -> Tensor:
+        """Return minus the log prior of the shares of strays and of the weights that go to the genes, in nats.
+
+        Each weight is normal round zero. The prior is the same whatever the number of cells, so few cells are
+        held to it more than many are.
+        """
+        if isinstance(self.head, CountHead):
+            return self.head.spread.penalty() + _minus_log_prior(self.head.logits.weight, WEIGHT_SPREAD)
+        return (_minus_log_prior(self.head.location.weight, WEIGHT_SPREAD)
+                + _minus_log_prior(self.head.zero.weight, WEIGHT_SPREAD))
+
+    def means_first(self, on: bool) -> None:
+        """Say whether training moves the means alone.
+
+        A gene that one type of cells has in hundreds and no other has at all would else be explained by
+        strays or by a wide dispersion before its mean is learnt, and then there is nothing left to learn.
+        """
+        if isinstance(self.head, CountHead):
+            self.head.spread.fixed = on
+
     def dispersion_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the dispersions."""
         return list(self.head.spread.parameters()) if isinstance(self.head, CountHead) else [
             self.head.theta, self.head.slope]
-
-
-def kl_to_standard_normal(posterior: Posterior) -> Tensor:
-    """Return KL(posterior, standard normal) of each cell, [B] (Kingma and Welling 2014, appendix B)."""
-    variance = posterior.std**2
-    return 0.5 * (posterior.mean**2 + variance - 1 - variance.log()).sum(1)

@@ -29,13 +29,12 @@ class _NegativeBinomialLogLikelihood(torch.autograd.Function):
         zeros = theta * log_zero
         share = ratio.div_(1 + ratio)  # mu / (mu + theta)
         at, x = values.index, values.value
-        t, lz, s = theta.view(-1)[at], log_zero.view(-1)[at], share.view(-1)[at]
-        log_t = log_theta.view(-1)[at]
-        terms = x * (log_mean.view(-1)[at] - log_t - lz)
+        t, lz, s, log_t, log_m = _take((v.view(-1) for v in (theta, log_zero, share, log_theta, log_mean)), at)
+        terms = x * (log_m - log_t - lz)
         # log Gamma(x + theta) - log Gamma(theta) - log x! is log theta at x = 1, the most common count
         rise, slope = log_t.clone(), 1 / t
         many = torch.nonzero(x > 1).squeeze(1)
-        xm, tm = x[many], t[many]
+        xm, tm = _take((x, t), many)
         rise[many] = torch.lgamma(xm + tm) - torch.lgamma(tm) - torch.lgamma(xm + 1)
         slope[many] = torch.digamma(xm + tm) - torch.digamma(tm)
         by_mean = theta * share
@@ -53,19 +52,19 @@ class _NegativeBinomialLogLikelihood(torch.autograd.Function):
             # of a stray, mean and dispersion only have to say that the count is not zero
             odds = (1 - ours) * p0 / (1 - p0).clamp(min=1e-6)
             flat_mean, flat_theta = by_mean.view(-1), by_theta.view(-1)
-            flat_mean[at] = ours * flat_mean[at] + odds * t * s
-            flat_theta[at] = ours * flat_theta[at] - odds * t * (s - lz)
+            here_mean, here_theta = _take((flat_mean, flat_theta), at)
+            flat_mean.index_copy_(0, at, ours * here_mean + odds * t * s)
+            flat_theta.index_copy_(0, at, ours * here_theta - odds * t * (s - lz))
             by_stray = 1 - ours
-        ctx.n_genes = values.shape[1]
-        ctx.save_for_backward(by_mean, by_theta, by_stray, at)
+        ctx.save_for_backward(by_mean, by_theta, by_stray, values.cell)
         return per_cell(terms, values) - zeros.sum(1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        by_mean, by_theta, by_stray, at = ctx.saved_tensors
+        by_mean, by_theta, by_stray, cell = ctx.saved_tensors
         along = grads[0][:, None]
         if by_stray is not None:
-            by_stray = by_stray * grads[0][torch.div(at, ctx.n_genes, rounding_mode="floor")]
+            by_stray = by_stray * grads[0].index_select(0, cell)
         return by_mean * along, by_theta * along, by_stray, None
 
 
@@ -105,14 +104,14 @@ class NegativeBinomial:
             return _NegativeBinomialLogLikelihood.apply(self.log_mean, self.log_theta, None, values)
         odds = self._stray_odds(values)
         own = _NegativeBinomialLogLikelihood.apply(self.log_mean, self.log_theta, odds, values)
-        n = per_cell(torch.ones_like(odds), values)
-        return own + n * torch.nn.functional.logsigmoid(-self.strays.logit)
+        none = torch.nn.functional.logsigmoid(-self.strays.logit)
+        return own + per_cell(none.index_select(0, values.gene), values)
 
     def _stray_odds(self, values: Values) -> Tensor:
         """Return the log odds that the non-zero counts hold strays, before the count itself is asked, [nnz]."""
         assert self.strays is not None
-        expected = self.log_mean.detach().reshape(-1)[values.index].exp()
-        return self.strays.log_odds((values.value - expected).round())
+        expected = self.log_mean.detach().reshape(-1).index_select(0, values.index).exp()
+        return self.strays.log_odds((values.value - expected).round(), values.gene)
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         """Return counts [B, G]: at cumulative probability u [B, G], and strays on some that are not zero."""
@@ -120,7 +119,8 @@ class NegativeBinomial:
         if self.strays is not None:
             flat = counts.view(-1)
             at = _where(flat > 0)
-            at = at[(torch.rand(len(at), generator=generator) < self.strays.share.cpu()).to(at.device)]
+            share = self.strays.share[at % u.shape[1]]
+            at = at[torch.rand(len(at), generator=generator).to(share) < share]
             flat[at] += self.strays.draw(len(at), generator).to(flat)
         return counts
 

@@ -55,9 +55,13 @@ class PCACodec(Codec):
             return HurdleNormal((self.zero + self.zero_slope * level).clamp(-12, 12), level,
                                 (self.theta + self.slope * level).clamp(*LOG_SCALE), self.positive, self.stray)
         share = level.clamp(SMALLEST, 9.0).expm1().log() + self.offset
-        log_mean = (share + depth * self.total_std + self.total_mean - 9.210340371976184).clamp(-18.0, 14.0)
+        log_mean = (share + self.library.log_total(depth) - 9.210340371976184).clamp(-18.0, 14.0)
         assert self.spread is not None
         return self.spread(log_mean)
+
+    def penalty(self) -> Tensor:
+        """Return minus the log prior of the shares of strays, in nats."""
+        return super().penalty() if self.spread is None else self.spread.penalty()
 
     def dispersion_parameters(self) -> list[nn.Parameter]:
         """All that it learns is of this kind: the likelihood round the components."""

@@ -27,12 +27,12 @@ def start(largest: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Strays:
-    """The share of non-zero counts that hold a stray, and how large strays are.
+    """The share of each gene's non-zero counts that hold a stray, and how large strays are.
 
     Parameters
     ----------
     logit
-        Of the share, a scalar.
+        Of the shares, [G].
     weights
         Log weights of the bins between `EDGES`, [N_BINS]; within a bin all counts are as likely.
     """
@@ -42,7 +42,7 @@ class Strays:
 
     @property
     def share(self) -> Tensor:
-        """The share of non-zero counts that hold a stray, a scalar."""
+        """The share of each gene's non-zero counts that hold a stray, [G]."""
         return torch.sigmoid(self.logit)
 
     @property
@@ -51,12 +51,13 @@ class Strays:
         edges = EDGES.to(self.weights)
         return (torch.softmax(self.weights, 0) * (edges[:-1] + edges[1:] - 1)).sum() / 2
 
-    def log_odds(self, excess: Tensor) -> Tensor:
-        """Return log(share / (1 - share) P(stray = excess)) of counts above the expected ones, [n]."""
+    def log_odds(self, excess: Tensor, gene: Tensor) -> Tensor:
+        """Return log(share / (1 - share) P(stray = excess)) of what genes [n] have above the expected, [n]."""
         edges = EDGES.to(self.weights)
         table = torch.log_softmax(self.weights, 0) - (edges[1:] - edges[:-1]).log()
         never = table.new_full((1,), NEVER)
-        return self.logit + torch.cat([never, table, never])[torch.bucketize(excess, edges, right=True)]
+        sizes = torch.cat([never, table, never]).index_select(0, torch.bucketize(excess, edges, right=True))
+        return self.logit.index_select(0, gene) + sizes  # whose gradient is several times faster than that of []
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Return n strays, [n] float32 on the CPU."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,6 +27,16 @@ class Values:
     index: Tensor
     value: Tensor
 
+    @cached_property
+    def cell(self) -> Tensor:
+        """The cell of each non-zero value, [nnz]."""
+        return torch.div(self.index, self.shape[1], rounding_mode="floor")
+
+    @cached_property
+    def gene(self) -> Tensor:
+        """The gene of each non-zero value, [nnz]."""
+        return self.index - self.cell * self.shape[1]
+
     def dense(self) -> Tensor:
         """Return the values as a [B, G] matrix."""
         out = torch.zeros(self.shape[0] * self.shape[1], dtype=self.value.dtype, device=self.value.device)
@@ -39,5 +50,4 @@ def exact(x: Tensor) -> Tensor:
 
 def per_cell(terms: Tensor, values: Values) -> Tensor:
     """Sum terms at the non-zero positions over the genes of each cell: [nnz] -> [B]."""
-    cell = torch.div(values.index, values.shape[1], rounding_mode="floor")
-    return torch.zeros(values.shape[0], dtype=terms.dtype, device=terms.device).index_add(0, cell, terms)
+    return torch.zeros(values.shape[0], dtype=terms.dtype, device=terms.device).index_add(0, values.cell, terms)

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from scdiff_core.nn.backbone import Backbone
-from scdiff_core.nn.codec import VAE, Posterior, kl_to_standard_normal
+from scdiff_core.nn.codec import STRAY_SPREAD, VAE, WEIGHT_SPREAD, Posterior
 from scdiff_core.nn.condition import Condition, ConditionEncoder
-from scdiff_core.nn.likelihood import NegativeBinomial
+from scdiff_core.nn.likelihood import NegativeBinomial, Values
 from scdiff_core.nn.pca import PCACodec
+from scdiff_core.nn.prior import MixturePrior
 
 G = 25
 
@@ -104,11 +105,43 @@ def test_samples_are_counts_and_totals_hold_them(kind):
     assert torch.all(total >= one.sum(1))
 
 
-def test_kl_is_that_of_torch():
-    posterior = Posterior(torch.randn(5, 3), torch.rand(5, 3) + 0.1)
-    expected = torch.distributions.kl_divergence(torch.distributions.Normal(posterior.mean, posterior.std),
-                                                 torch.distributions.Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(kl_to_standard_normal(posterior), expected)
+def test_densities_of_codes_are_those_of_torch():
+    posterior, z = Posterior(torch.randn(5, 3), torch.rand(5, 3) + 0.1), torch.randn(5, 3)
+    expected = torch.distributions.Normal(posterior.mean, posterior.std).log_prob(z).sum(1)
+    torch.testing.assert_close(posterior.log_prob(z), expected)
+    prior = MixturePrior(4, 3, torch.Generator().manual_seed(0))
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter)
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=prior.weight),
+        torch.distributions.Independent(torch.distributions.Normal(prior.mean, prior.log_std.exp()), 1))
+    torch.testing.assert_close(prior.log_prob(z), mixture.log_prob(z), rtol=1e-4, atol=1e-4)
+
+
+def test_means_come_first_in_training_alone():
+    codec = VAE(G, 4, (16,), counts=True, stray=0.01)
+    log1p, total = cells(20)
+    codec.means_first(True)
+    codec.train()
+    early = codec.decode(codec.encode(log1p, total).mean)
+    assert isinstance(early, NegativeBinomial)
+    assert early.strays is None
+    every = Values((20, G), torch.arange(20 * G), torch.ones(20 * G))
+    early.log_likelihood(every).sum().backward()
+    assert all(p.grad is None for p in codec.dispersion_parameters())
+    assert codec.head.logits.weight.grad is not None
+    late = codec.eval().decode(codec.encode(log1p, total).mean)
+    assert isinstance(late, NegativeBinomial)
+    assert late.strays is not None
+
+
+def test_the_penalty_is_the_log_prior_of_torch():
+    codec = VAE(G, 4, (16,), counts=True, stray=0.01)
+    nn.init.normal_(codec.head.spread.stray_by_gene)
+    weight, odds = codec.head.logits.weight, codec.head.spread.stray_by_gene
+    density = sum(torch.distributions.Normal(0.0, s).log_prob(x) - torch.distributions.Normal(0.0, s).log_prob(
+        torch.tensor(0.0)) for s, x in ((WEIGHT_SPREAD, weight.flatten()), (STRAY_SPREAD, odds)) for x in x)
+    torch.testing.assert_close(codec.penalty(), -density, rtol=1e-4, atol=1e-4)
 
 
 def test_each_covariate_has_its_own_null_and_is_dropped_alone():
