@@ -47,6 +47,7 @@ def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
     chosen = st.radio(
         "How long to learn", list(PRESETS), index=1, format_func=words, key="train_preset", persist_state="session"
     )
+    timing = st.container()  # holds its place, else what stands below is drawn anew and the folded part shuts
     if times is None:
 
         @st.fragment(run_every=0.7, key="estimate")
@@ -56,7 +57,8 @@ def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
                 st.rerun(scope="app")
             st.caption(":material/timer: Timing a few steps on this machine…")
 
-        beat()
+        with timing:
+            beat()
     return chosen
 
 

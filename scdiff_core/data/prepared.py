@@ -25,7 +25,7 @@ from scdiff_core.workspace import JobDir
 
 FILE = "prepared.h5ad"
 MARKERS = "markers.csv"
-MAPPED, MAPPED_FROM = "mapped", 100_000_000  # non-zero values beyond which counts are not held in memory
+MAPPED, MAPPED_FROM = "mapped", 20_000_000  # non-zero values beyond which counts are not held in memory
 PIECE = 1 << 24  # values unpacked at a time
 MARKER_COLUMNS = ("group", "gene", "rank", "score", "log2fc", "pval_adj", "frac_in", "frac_out")
 

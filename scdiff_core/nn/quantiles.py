@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 N_QUANTILES = 64
+BLOCK = 256  # genes that are sorted together, so that memory does not grow with their number
 
 
 def tabulate(u: Tensor, n: int = N_QUANTILES) -> Tensor:
@@ -18,10 +19,13 @@ def tabulate(u: Tensor, n: int = N_QUANTILES) -> Tensor:
     position = levels * (len(u) - 1)
     low = position.floor().long()
     high = (low + 1).clamp(max=len(u) - 1)
-    ordered = u.sort(dim=0).values
-    table = ordered[low] + (position - low)[:, None] * (ordered[high] - ordered[low])
-    table[0], table[-1] = 0.0, 1.0
-    return table.T.contiguous()
+    table = u.new_empty((u.shape[1], n + 1))
+    for start in range(0, u.shape[1], BLOCK):
+        ordered = u[:, start:start + BLOCK].sort(dim=0).values
+        some = ordered[low] + (position - low)[:, None] * (ordered[high] - ordered[low])
+        table[start:start + BLOCK] = some.T
+    table[:, 0], table[:, -1] = 0.0, 1.0
+    return table
 
 
 def identity(n_genes: int, n: int = N_QUANTILES) -> Tensor:
@@ -52,10 +56,16 @@ def disagreement(x: Tensor, y: Tensor) -> float:
     The two-sample Anderson-Darling integral of (F - G)^2 / (H (1 - H)) over the pooled values (Pettitt 1976,
     eq. 1, without its factor of sample size), which minds the tails and the zeros as much as the middle.
     """
-    x, y = x.T.contiguous(), y.T.contiguous()
+    each = [_integral(x[:, i:i + BLOCK].T.contiguous(), y[:, i:i + BLOCK].T.contiguous())
+            for i in range(0, x.shape[1], BLOCK)]
+    return float(torch.cat(each).mean())
+
+
+def _integral(x: Tensor, y: Tensor) -> Tensor:
+    """Return the integral for genes in rows, x [G, n] and y [G, m], as [G]."""
     pool = torch.cat([x, y], 1)
     below_x, below_y = (torch.searchsorted(v.sort(1).values, pool, right=True) for v in (x, y))
     share = (below_x + below_y) / pool.shape[1]
     weight = share * (1 - share)
     apart = (below_x / x.shape[1] - below_y / y.shape[1]) ** 2
-    return float(torch.where(weight > 0, apart / weight.clamp(min=1e-9), torch.zeros_like(apart)).mean())
+    return torch.where(weight > 0, apart / weight.clamp(min=1e-9), torch.zeros_like(apart)).mean(1)

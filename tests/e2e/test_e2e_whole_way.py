@@ -102,7 +102,13 @@ def train(page: Page, codec_steps: int, steps: int) -> None:
     """Start a quick training of so many steps."""
     go(page, "Train")
     page.get_by_text("Quick: a first look").click()
-    page.get_by_text("Advanced", exact=True).click()
+    field = page.get_by_role("spinbutton", name="Codec steps", exact=True)
+    deadline = time.monotonic() + 60
+    while True:  # it stays as it was left, and what the page draws anew meanwhile may shut it
+        page.wait_for_timeout(700)
+        if field.is_visible() or time.monotonic() > deadline:
+            break
+        page.get_by_text("Advanced", exact=True).click()
     set_number(page, "Codec steps", codec_steps)
     set_number(page, "Diffusion steps", steps)
     before = page.evaluate("new URLSearchParams(location.search).get('run')")
