@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._shared import context, frame
+from pages._shared import context, frame, tour
 from pages._shared.trouble import guard
 from pages._shared.words import STATES, plural
 from scdiff_core import demo_model, jobs
@@ -27,7 +27,7 @@ with frame.page():
             "ones of the types you ask for, and shows them beside the real ones, with every figure "
             "next to the best that could be expected. No code."
         )
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
             if st.button(
                 "Try the demo",
                 type="primary",
@@ -37,6 +37,8 @@ with frame.page():
             ):
                 with guard():
                     try_demo()
+            with guard():
+                tour.offer()
             st.page_link("pages/data.py", label="Open my own data", icon=":material/upload_file:")
         st.caption("The demo needs no file and no internet: 700 blood cells (PBMC) and a small trained model.")
 
@@ -45,7 +47,8 @@ with frame.page():
             ("1", "Data", "Open a file, look at its quality, say which column is the cell type."),
             ("2", "Train", "Press one button and watch generated cells grow into the real ones."),
             ("3", "Generate", "Ask for cells of a type, compare marker genes, read the report card, download."),
-            ("4", "Runs", "Compare, rename, resume and delete what you have trained."),
+            ("4", "Runs", "Compare what you have trained, make the full report."),
+            ("5", "Methods", "Take the paragraph for your paper, with its references."),
         ]
         for number, name, what in steps:
             st.markdown(f"**{number} · {name}**  \n{what}")

@@ -7,6 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages._explore import panel
+from pages._explore.scene import Scene
+from pages._generate.ask import asked_words
 from pages._runs.beside import show_beside
 from pages._runs.report import show_report
 from pages._shared import context, frame
@@ -162,6 +165,29 @@ def compare(runs: list[JobDir], titles: dict[str, str]) -> None:
                 st.caption("No curve yet.")
 
 
+def explore(run: JobDir) -> None:
+    """Draw the cells of a run: those it learned from, and a set that it generated over them."""
+    prepared = context.dataset_of(run)
+    sets = list_sets(run)
+    made = None
+    if sets:
+        by_id = {s.id: s for s in sets}
+        opened = st.session_state.get("output")
+        picked = st.selectbox(
+            "Generated set",
+            list(by_id),
+            index=list(by_id).index(opened) if opened in by_id else 0,
+            width=520,
+            format_func=lambda i: f"{i} · {asked_words(by_id[i].recipe().get('config', {}))}",
+            key=f"runs_set_{run.id}",
+        )
+        made = by_id[str(picked)]
+    else:
+        st.info("This run has not generated any cells yet: these are the real ones it learned from.")
+    dataset = context.workspace().open("prepare", prepared.name)
+    panel.show_map(Scene(dataset, prepared, run if made else None, made), "runs")
+
+
 with frame.page("Runs", "Every model you trained: compare, rename, note, open, resume or delete it."):
     every = context.workspace().list("train")
     if not every:
@@ -179,10 +205,13 @@ with frame.page("Runs", "Every model you trained: compare, rename, note, open, r
     )
     chosen_run = next(r for r in every if r.id == picked)
     show_actions(chosen_run)
-    learning, report, beside = st.tabs(["Learning", "Report", "Two runs side by side"], key="runs_tabs")
-    with learning, guard():
-        compare(every, names)
-    with report, guard():
-        show_report(chosen_run)
-    with beside, guard():
-        show_beside(every, names)
+    parts = {
+        "Learning": lambda: compare(every, names),
+        "Cells": lambda: explore(chosen_run),
+        "Report": lambda: show_report(chosen_run),
+        "Two runs side by side": lambda: show_beside(every, names),
+    }
+    for tab, draw in zip(st.tabs(list(parts), key="runs_tabs", on_change="rerun"), parts.values(), strict=True):
+        if tab.open:
+            with tab, guard():
+                draw()

@@ -44,13 +44,15 @@ def show_run(run: JobDir) -> None:
         live.show_numbers(status, rows)
         if status.state == "failed" and status.error:
             error_box(status.error)
-        cells, curves, log = st.tabs(["Live cells", "Loss curves", "Settings and log"], key="train_tabs")
-        with cells:
-            live.show_cells(run, status.active)
-        with curves:
-            live.show_curves(rows, f"loss-{run.id}")
-        with log:
-            live.show_log(run)
+        parts = {
+            "Live cells": lambda: live.show_cells(run, status.active),
+            "Loss curves": lambda: live.show_curves(rows, f"loss-{run.id}"),
+            "Settings and log": lambda: live.show_log(run),
+        }
+        for tab, draw in zip(st.tabs(list(parts), key="train_tabs", on_change="rerun"), parts.values(), strict=True):
+            if tab.open:  # charts that nobody sees would slow down every change of page
+                with tab:
+                    draw()
 
 
 def follow(run: JobDir) -> None:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scdiff_core"
 GROUND = {"errors", "keys", "config"}
 TORCH = {"diffusion", "nn"}
-DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "data", "analysis", "figures"}
+DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "selections", "gates", "views",
+        "methods_text", "methods_model", "references", "data", "analysis", "figures"}
 HEAVY = ("torch", "scanpy", "umap", "numba")
 STREAMLIT = "streamlit"
 

@@ -7,11 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages._explore import panel
+from pages._explore.scene import Scene
 from pages._shared import context
-from pages._shared.cells_view import colour_by, map_of_cells
 from pages._shared.job_panel import follow
+from pages._shared.trouble import guard
 from pages._shared.words import plural
 from scdiff_core import jobs, keys
+from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import JobDir, read_json
 
 
@@ -38,12 +41,22 @@ def show() -> None:
         return
     names = [j.id for j in every]
     now = st.session_state.get("dataset")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Dataset", names, index=names.index(now) if now in names else 0, width=360)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="dataset_head"):
+        name = st.selectbox(
+            "Dataset",
+            names,
+            index=names.index(now) if now in names else 0,
+            width=280,
+            label_visibility="collapsed",
+        )
         job = every[names.index(name)]
         context.choose(dataset=name)
+        _how_many(job)
         if st.button("Delete", icon=":material/delete:", type="tertiary", key="delete_dataset"):
             _delete(job)
+        ready = (job.path / "prepared.h5ad").exists()
+        if ready and st.button("Train a model", type="primary", icon=":material/model_training:", key="to_train"):
+            st.switch_page("pages/train.py")
     status = follow(job, f"prepare-{job.id}")
     if status.active:
         st.caption("You can leave this page: the preparation goes on.")
@@ -53,44 +66,47 @@ def show() -> None:
         st.info("The preparation was cancelled. Delete this dataset, or open the source again with other settings.")
 
 
+def _how_many(job: JobDir) -> None:
+    """Say how many cells and genes a dataset has; nothing while it is not ready."""
+    if not (job.path / "prepared.h5ad").exists():
+        st.space("stretch")
+        return
+    with guard():
+        prepared = context.open_dataset(job)
+        n_train = len(prepared.rows(keys.TRAIN))
+        st.markdown(
+            f"**{prepared.n_cells:,} cells** :gray[({n_train:,} to learn from, {prepared.n_cells - n_train:,} to test)]"
+            f" · **{prepared.n_genes:,} genes** "
+            f":gray[({'counts' if prepared.values == keys.COUNTS else 'continuous values'})]",
+            width="stretch",
+        )
+
+
 def _show_prepared(job: JobDir) -> None:
     prepared = context.open_dataset(job)
     report: dict[str, Any] = read_json(job.path / "report.json", {})
-    n_train = len(prepared.rows(keys.TRAIN))
-    left, right = st.columns([1, 3], gap="large")
-    with left:
-        st.metric(
-            "Cells",
-            f"{prepared.n_cells:,}",
-            f"{n_train:,} to learn from, {prepared.n_cells - n_train:,} to test",
-            delta_color="off",
-            delta_arrow="off",
-        )
-        st.metric(
-            "Genes",
-            f"{prepared.n_genes:,}",
-            "counts" if prepared.values == keys.COUNTS else "continuous values",
-            delta_color="off",
-            delta_arrow="off",
-        )
-        colour = colour_by(prepared, "data_colour")
-        place = st.segmented_control(
-            "Map", ["UMAP", "PCA"], default="UMAP", required=True, key="data_map", persist_state="session"
-        )
-        if st.button("Train a model", type="primary", icon=":material/model_training:", key="to_train"):
-            st.switch_page("pages/train.py")
-    with right:
-        seen, done, genes = st.tabs(["Map of cells", "What was done", "Marker genes"], key="data_tabs")
-        with seen:
-            map_of_cells(prepared, colour, place=place, key=f"map-data-{job.id}-{place}")
-        with done:
-            _what_was_done(report)
-        with genes:
-            markers = prepared.markers()
-            if markers.empty:
-                st.info("Marker genes need a cell-type column with at least two types.")
-            else:
-                st.dataframe(markers, hide_index=True, height=520, alt="Marker genes of each cell type")
+    panel.show_tabs(
+        Scene(job, prepared),
+        "data",
+        {"What was done": lambda: _what_was_done(report), "Marker genes": lambda: _marker_table(prepared)},
+    )
+
+
+def _marker_table(prepared: Prepared) -> None:
+    markers = prepared.markers()
+    if markers.empty:
+        st.info("Marker genes need a cell-type column with at least two types.")
+        return
+    st.dataframe(markers, hide_index=True, height=520, alt="Marker genes of each cell type")
+    st.download_button(
+        "Table (.csv)",
+        data=lambda: markers.to_csv(index=False),
+        file_name=f"{prepared.name}-markers.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/table:",
+        key="markers_csv",
+    )
 
 
 def _what_was_done(report: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages._shared import context, worker
 from pages._shared.trouble import error_box
-from pages._shared.words import duration
+from pages._shared.words import duration, plural
 from scdiff_core import keys
 from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
@@ -31,6 +31,14 @@ MODES = {keys.AS_IN_DATA: "as in the data", keys.ANY: "any"}
 def request_key(run: JobDir) -> str:
     """Return the name under which a run's request is kept; one at a time for each run."""
     return f"generate-{run.id}"
+
+
+def asked_words(config: dict[str, object]) -> str:
+    """Return in words what was asked for."""
+    where = config.get("where") or {}
+    assert isinstance(where, dict)
+    of = ", ".join(f"{k}: {v}" for k, v in where.items()) or "the mix of the data"
+    return f"{plural(int(str(config.get('n_cells', 0))), 'generated cell')} · {of}"
 
 
 def choose_condition(covariate: Covariate, run: JobDir) -> str:

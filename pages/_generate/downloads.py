@@ -7,15 +7,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import streamlit as st
 
-from pages._generate import genes
 from pages._shared import worker
+from pages._shared.marker_data import DOTS, MEANS, CellSet, Markers
+from scdiff_core import keys
+from scdiff_core.analysis.markers import top_markers
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
 from scdiff_core.engine.outputs import CELLS, TABLE, GeneratedSet
 from scdiff_core.errors import ScdiffError
-from scdiff_core.figures import export, plots
+from scdiff_core.figures import export
+from scdiff_core.figures.base import natural
+from scdiff_core.figures.palette import colour_map
 
 
 def table_of(made: GeneratedSet) -> bytes:
@@ -35,25 +40,42 @@ def umap_file(made: GeneratedSet, prepared: Prepared, fmt: str) -> bytes:
     column = prepared.roles.cell_type or next(iter(prepared.roles.columns().values()), None)
     labels = None
     if column is not None:
-        labels = np.concatenate([prepared.labels(column), as_labels(genes.cells_of(made).obs[column])])
+        labels = np.concatenate([prepared.labels(column), as_labels(made.cells().obs[column])])
     xy = np.concatenate([prepared.X_umap, view["xy"]])
     return export.export_umap(xy, labels, generated=np.arange(len(xy)) >= prepared.n_cells, fmt=fmt)
 
 
+def markers_of(made: GeneratedSet, prepared: Prepared) -> Markers:
+    """Return the marker figures of the generated cells beside those real cells whose group was generated too."""
+    cells = made.cells()
+    column = next((c.column for c in prepared.vocab.categorical), None)
+    if column is None:
+        real, own = np.full(prepared.n_cells, "all cells"), np.full(cells.n_obs, "all cells")
+    else:
+        real, own = prepared.labels(column), as_labels(cells.obs[column])
+    groups = sorted(set(own.tolist()) - {""}, key=natural)
+    sets = (CellSet("real", prepared.log1p(), real),
+            CellSet("generated", sp.csr_matrix(cells.layers[keys.LOG1P]), own, synthetic=True))
+    colour = colour_map(sorted(set(real.tolist()) - {""}, key=natural))
+    return Markers(sets, prepared.genes, tuple(first_genes(prepared, groups)), tuple(groups), colour=colour)
+
+
+def first_genes(prepared: Prepared, groups: list[str]) -> list[str]:
+    """Return the best markers of the groups, or the first genes where the dataset has no markers of them."""
+    table = prepared.markers()
+    table = table[table["group"].isin(groups)] if len(table) else table
+    if not len(table):
+        return [str(g) for g in prepared.genes[:12]]
+    return top_markers(table, per_group=3 if len(groups) > 3 else 8, at_most=24)
+
+
 def bundle(made: GeneratedSet, prepared: Prepared) -> bytes:
     """Return a zip of the map and of every marker figure, as SVG, PDF and PNG, with the tables behind them."""
-    column = next((c.column for c in prepared.vocab.categorical), None)
-    data = genes.compared(made, prepared, column)
-    names = genes.first_genes(prepared, data.groups)
-    index = genes.positions(prepared, names)
-    figures = {k.lower().replace(" ", "-"): f for k, f in genes.exporters(data, prepared, names, index).items()}
+    markers = markers_of(made, prepared)
+    figures = markers.files()
     if made.view() is not None:
         figures = {"umap": partial(umap_file, made, prepared), **figures}
-    tables = {
-        "dot-plot": plots.dot_table(*genes.dot_tables(data, prepared, index)),
-        "mean-against-mean": plots.mean_table(data.real, data.generated, prepared.genes),
-    }
-    return export.figure_bundle(figures, tables)
+    return export.figure_bundle(figures, {"dot-plot": markers.table(DOTS), "mean-against-mean": markers.table(MEANS)})
 
 
 def show_downloads(made: GeneratedSet, prepared: Prepared) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -99,26 +100,37 @@ def dataset_of(run: JobDir) -> Prepared:
     return prepared
 
 
-def strip(title: str = "", purpose: str = "") -> None:
-    """Draw the strip on top: the page's name and purpose, and which dataset and run are open."""
+def strip(title: str = "", purpose: str = "", help: str = "") -> None:
+    """Draw the strip on top: the page's name, purpose and help, and which dataset and run are open."""
     dataset, run = current("prepare"), current("train")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="strip"):
         if title:
-            st.markdown(f"### {title}", width="content")
-            st.markdown(f":gray[{purpose}]", width="stretch")
-        if dataset is not None:
-            st.badge(f"Data: {dataset.id}", icon=":material/dataset:", color="primary")
-        else:
-            st.badge("Data: none yet", icon=":material/dataset:", color="gray")
-        if run is not None:
-            state = jobs.watch(run).state
-            colour = {"finished": "green", "failed": "red", "running": "blue"}.get(state, "gray")
-            st.badge(f"Model: {title_of(run)} ({state})", icon=":material/model_training:", color=colour)  # type: ignore[arg-type]
-        else:
-            st.badge("Model: none yet", icon=":material/model_training:", color="gray")
-        waiting = [j for j in workspace().list("train") if jobs.watch(j).state in ("running", "queued")]
+            st.markdown(f"# {title}", width="content")
+        st.markdown(purpose, width="stretch")
+        for badge in (_dataset_badge(dataset), _run_badge(run)):
+            st.badge(**badge)
+        waiting = [j for j in workspace().list("train") if jobs.watch(j).active]
         if waiting:
             st.badge(f"{len(waiting)} training", icon=":material/hourglass_top:", color="blue")
+        if help:
+            with st.popover("Help", icon=":material/help:", type="tertiary", key="page_help"):
+                st.markdown(help)
+
+
+def _dataset_badge(dataset: JobDir | None) -> dict[str, Any]:
+    """Return what the strip says of the open dataset."""
+    if dataset is None:
+        return {"label": "Data: none yet", "icon": ":material/dataset:", "color": "gray"}
+    return {"label": f"Data: {dataset.id}", "icon": ":material/dataset:", "color": "blue"}
+
+
+def _run_badge(run: JobDir | None) -> dict[str, Any]:
+    """Return what the strip says of the open run."""
+    if run is None:
+        return {"label": "Model: none yet", "icon": ":material/model_training:", "color": "gray"}
+    state = jobs.watch(run).state
+    colour = {"finished": "green", "failed": "red", "running": "blue"}.get(state, "gray")
+    return {"label": f"Model: {title_of(run)} ({state})", "icon": ":material/model_training:", "color": colour}
 
 
 def dataset_name(run: JobDir) -> str:

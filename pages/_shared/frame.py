@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import Page
 
-from pages._shared import context
+from pages._shared import context, tour
+from pages._shared.help_texts import help_of
 from pages._shared.trouble import guard
 from pages._shared.worker import prewarm
 
@@ -25,6 +28,7 @@ def navigation() -> Page:
             st.Page("pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
             st.Page("pages/generate.py", title="Generate", icon=":material/auto_awesome:", url_path="generate"),
             st.Page("pages/runs.py", title="Runs", icon=":material/table_rows:", url_path="runs"),
+            st.Page("pages/methods.py", title="Methods", icon=":material/article:", url_path="methods"),
         ],
         position="top",
     )
@@ -48,15 +52,35 @@ def begin_app() -> None:
     settings()
 
 
+_settled = {"modules": 0}  # how many were loaded when memory was settled last
+
+
+def settle_memory() -> None:
+    """Take what is loaded for good out of the garbage collector's sight, whenever much was loaded since the last time.
+
+    Streamlit collects garbage in full after every run of a script. Over half a million objects of libraries that never
+    go away that takes 150 ms, twice at each change of page.
+    """
+    if len(sys.modules) > _settled["modules"] + 40:
+        _settled["modules"] = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
 @contextmanager
-def page(title: str = "", purpose: str = "") -> Iterator[None]:
-    """Draw the frame of a page and whatever is drawn within it; `purpose` is the one line of what it is for."""
+def page(title: str = "", purpose: str = "", help: str | None = None) -> Iterator[None]:
+    """Draw the frame of a page and whatever is drawn within it.
+
+    `purpose` is the one line of what it is for; `help` the worked example behind the Help button, by default the one
+    of `help_texts`.
+    """
     if "in_app" not in st.session_state:
         # Where the very first request of a server names a page, Streamlit runs that page without app.py (its older
         # way with a folder `pages`) until `st.navigation` has been called once.
         begin_app()
         navigation()
         st.rerun()
+    settle_memory()
     settings(title)
     st.html(STYLE)
     with guard():
@@ -64,5 +88,6 @@ def page(title: str = "", purpose: str = "") -> Iterator[None]:
         context.start_of_server(root)
         prewarm(root)
         context.read_url()
-        context.strip(title, purpose)
+        context.strip(title, purpose, help_of(title) if help is None else help)
+        tour.step(title)
         yield

@@ -21,6 +21,9 @@ _BLANK = {"", "nan", "NaN", "<NA>", "NaT", "None"}
 
 def as_labels(column: pd.Series) -> np.ndarray:
     """Return a column as text [N], whole numbers without a point, missing values as ``""``."""
+    if isinstance(column.dtype, pd.CategoricalDtype):  # each category once, instead of each cell
+        names = as_labels(pd.Series(column.cat.categories.astype(object), dtype=object))
+        return np.append(names, "")[column.cat.codes.to_numpy()]
     missing = column.isna().to_numpy()
     values = column.astype(object).to_numpy()
     out = np.array([_text(v) for v in values], dtype=object)

@@ -12,9 +12,14 @@ report     out_dir                               done, report (as `Report.to_dic
 export     out_dir, format (csv.gz)              done, path
 full       run, n_cells, seed                    done, page (of the full report)
 estimate   dataset, presets                      done, seconds (preset -> seconds)
+compare    dataset, fingerprint, a, b, out_dir,  done, path (of table.csv), n_a, n_b, seconds
+           names
+score      dataset, fingerprint, sources, name,  done, path (of the folder), found, missing, seconds
+           genes, out_dir
 =========  ====================================  ==============================================
 
-`run` is the id of a run, or the path of its directory. On the way come `phase` and `progress` (0 to 1).
+`run` is the id of a run, or the path of its directory. `a` and `b` are {"source": "real" or "RUN/SET", "rows": a mask
+of its cells as `selections.pack_rows` packs it, or null for all}. On the way come `phase` and `progress` (0 to 1).
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from typing import IO, Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs, process
-from scdiff_core.engine import outputs, report_full
+from scdiff_core.engine import explore_ops, outputs, report_full
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.workspace import JobDir, Workspace, disk_full, is_full
 
@@ -71,7 +76,7 @@ class Service:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.models, self.datasets, self.umaps = Kept(), Kept(), Kept()
+        self.models, self.datasets, self.umaps, self.sets = Kept(), Kept(), Kept(), Kept()
 
     def answer(self, op: str, values: dict[str, Any], tell: Tell) -> Result:
         """Do what a request asks and return what its last message says; `tell(phase, fraction)` on the way.
@@ -83,7 +88,8 @@ class Service:
         """
         known: dict[str, Callable[..., Result]] = {
             "warm": self.warm, "generate": self.generate, "report": self.report,
-            "export": self.export, "full": self.full, "estimate": self.estimate}
+            "export": self.export, "full": self.full, "estimate": self.estimate,
+            "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self)}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")
@@ -102,14 +108,15 @@ class Service:
 
     def dataset(self, name: str, fingerprint: str) -> Any:
         """Return the prepared dataset of a run, checked against the run's fingerprint."""
-        key = (name, fingerprint, self._changed(name))
+        key = (name, fingerprint, self.changed(name))
         return self.datasets.get(key, lambda: outputs.open_dataset(self.workspace, name, fingerprint))
 
     def umap(self, prepared: Any) -> Any:
         """Return the UMAP of a dataset."""
         return self.umaps.get(prepared.fingerprint, lambda: outputs.umap_of(prepared))
 
-    def _changed(self, name: str) -> int:
+    def changed(self, name: str) -> int:
+        """Return when the file of a dataset was written, 0 where there is none."""
         try:
             return (self.workspace.folder("prepare") / name / "prepared.h5ad").stat().st_mtime_ns
         except OSError:
@@ -117,7 +124,7 @@ class Service:
 
     def beside(self, config: cfg.TrainConfig) -> tuple[Any, str]:
         """Return the dataset of a run, or None and the reason where it is not at hand."""
-        key = (config.dataset, config.fingerprint, self._changed(config.dataset))
+        key = (config.dataset, config.fingerprint, self.changed(config.dataset))
         if key in self.datasets.items:
             return self.dataset(config.dataset, config.fingerprint), ""
         prepared, note = outputs.dataset_beside(self.workspace, config)
@@ -199,7 +206,7 @@ class Service:
 
         tell("opening the dataset", 0.0)
         job = self.workspace.open("prepare", dataset)
-        prepared = self.datasets.get((dataset, "", self._changed(dataset)), lambda: Prepared.open(job))
+        prepared = self.datasets.get((dataset, "", self.changed(dataset)), lambda: Prepared.open(job))
         seconds = {}
         for i, name in enumerate(presets):
             tell("timing a few steps", (i + 0.5) / len(presets))

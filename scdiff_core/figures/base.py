@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from scdiff_core.figures.palette import CONTINUOUS, PLAIN_MAP
+
 CLEAR = "rgba(0,0,0,0)"
 GRID = "rgba(128,128,128,0.22)"
 AXIS = "rgba(128,128,128,0.75)"
 SHADE = "rgba(213,94,0,0.10)"  # what a threshold leaves out
-# viridis without its darkest fifth, which is lost on dark pages
-SEQUENTIAL = ("#414487", "#355F8D", "#2A788E", "#21918C", "#22A884", "#44BF70", "#7AD151", "#BDDF26", "#FDE725")
+SEQUENTIAL = CONTINUOUS[PLAIN_MAP]
 GAP = 46  # pixels between panels that stand one above the other
 REAL_WORDS, GENERATED_WORDS = "real", "generated (synthetic)"
+STAMP = "synthetic cells: generated, not measured"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What one set of cells is called on a figure, and whether it was generated."""
+
+    words: str
+    synthetic: bool = False
+
+    @classmethod
+    def of(cls, name: str, synthetic: bool = False) -> Kind:
+        """Return the kind of a set by its name; a generated one always says that it is synthetic."""
+        return cls(f"{name} (synthetic)" if synthetic and "synthetic" not in name else name, synthetic)
+
+
+KINDS = (Kind(REAL_WORDS), Kind(GENERATED_WORDS, True))
 
 
 def frame(figure: go.Figure, height: int, **layout: Any) -> go.Figure:

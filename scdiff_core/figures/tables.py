@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from scdiff_core.errors import ScdiffError
-from scdiff_core.figures.base import GENERATED_WORDS, REAL_WORDS, natural
+from scdiff_core.figures.base import KINDS, Kind, natural
 
 
 def groups_of(*tables: pd.DataFrame | None) -> list[str]:
@@ -19,13 +19,43 @@ def groups_of(*tables: pd.DataFrame | None) -> list[str]:
     return sorted({str(g) for t in tables if t is not None for g in t["group"]}, key=natural)
 
 
-def dot_table(real: pd.DataFrame, generated: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return the tables of `markers.mean_fraction` as one, with a column `cells`: real or generated."""
-    parts = [real.assign(cells=REAL_WORDS)]
-    if generated is not None:
-        parts.append(generated.assign(cells=GENERATED_WORDS))
-    table = pd.concat(parts, ignore_index=True)
-    return table[["cells", "group", "gene", "mean", "fraction", "n"]]
+def dot_table(real: pd.DataFrame, generated: pd.DataFrame | None = None, *, kinds: Sequence[Kind] = KINDS,
+              scaled: bool = False) -> pd.DataFrame:
+    """Return the tables of `markers.mean_fraction` as one, with a column `cells`: which set.
+
+    `scaled` adds the mean between the least (0) and the largest (1) mean of its gene, as `scaled_means` gives it.
+    """
+    parts = [table.assign(cells=kind.words) for kind, table in zip(kinds, scaled_means(real, generated), strict=False)]
+    columns = ["cells", "group", "gene", "mean", *(["scaled"] if scaled else []), "fraction", "n"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def scaled_means(*tables: pd.DataFrame | None) -> list[pd.DataFrame]:
+    """Return marker tables with a column `scaled`: each gene's means from 0 to 1, over all the tables together.
+
+    A gene whose mean is the same everywhere is 0.
+    """
+    given = [t for t in tables if t is not None]
+    spans = pd.concat([t[["gene", "mean"]] for t in given]).groupby("gene", sort=False)["mean"].agg(["min", "max"])
+    reach = (spans["max"] - spans["min"]).replace(0, np.inf)
+    return [t.assign(scaled=((t["mean"] - t["gene"].map(spans["min"])) / t["gene"].map(reach)).astype(float))
+            for t in given]
+
+
+def mean_matrix(*tables: pd.DataFrame | None, rows: str = "gene") -> pd.DataFrame:
+    """Return marker tables as one matrix of means (log1p): genes by groups, or groups by genes (`rows="group"`).
+
+    The columns of a second table stand beside those of the first.
+    """
+    columns = "group" if rows == "gene" else "gene"
+    return pd.concat([t.pivot_table(index=rows, columns=columns, values="mean", sort=False)
+                      for t in tables if t is not None], axis=1)
+
+
+def panel_matrix(table: pd.DataFrame, genes: Sequence[str], groups: Sequence[str], column: str) -> np.ndarray:
+    """Return one column of a marker table as an array [groups, genes]; NaN where a group has no cells."""
+    wide = table.pivot_table(index="group", columns="gene", values=column, sort=False)
+    return wide.reindex(index=list(groups), columns=list(genes)).to_numpy(float)
 
 
 def mean_table(real: Any, generated: Any, genes: np.ndarray) -> pd.DataFrame:

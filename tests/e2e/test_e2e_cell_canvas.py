@@ -102,7 +102,7 @@ def middle(canvas: Locator) -> tuple[float, float]:
 def test_cells_are_painted_in_their_colours(browser_page: Page, url: str) -> None:
     canvas = show(browser_page, url)
     assert canvas.get_attribute("data-renderer") == "webgl2"
-    assert canvas.get_attribute("role") == "img"
+    assert canvas.get_attribute("role") == "application"
     assert canvas.get_attribute("aria-label") == "Map of 605 real and 90 generated cells"
     image = pixels(canvas)
     assert near(image, (0, 114, 178)) > 300

@@ -31,6 +31,11 @@ def titles(figure: go.Figure) -> list[str]:
     return [a.text for a in figure.layout.annotations]
 
 
+def differential() -> pd.DataFrame:
+    return pd.DataFrame({"gene": [f"g{i}" for i in range(40)], "log2fc": np.linspace(-4, 4, 40),
+                         "pval_adj": 10.0 ** -np.abs(np.linspace(-30, 30, 40)), "score": np.linspace(-9, 9, 40)})
+
+
 def every_figure(real, made, genes, metrics) -> dict[str, go.Figure]:
     tables = [mean_fraction(c.x, c.labels, np.arange(4), np.array(genes)) for c in (real, made)]
     both = (real.x, real.labels, made.x, made.labels, genes)
@@ -41,6 +46,7 @@ def every_figure(real, made, genes, metrics) -> dict[str, go.Figure]:
         "umap": plots.umap_scatter(xy, np.concatenate([real.labels, made.labels]), generated=kind),
         "dot": plots.dot_plot(*tables), "violin": plots.violin_plot(*both), "heat": plots.heat_map(*both),
         "mean": plots.mean_vs_mean(plots.mean_table(real.x, made.x, np.array(genes)), ["LYZ"]),
+        "matrix": plots.matrix_plot(*tables, scaled=True), "volcano": plots.volcano(differential()),
         "report": plots.report_bars([verdict.judge(row, 500)]),
     }
 
@@ -131,11 +137,56 @@ def test_many_genes_stand_one_above_the_other(real, made) -> None:
 
 def test_violins_put_real_left_and_generated_right(real, made, genes) -> None:
     figure = plots.violin_plot(real.x, real.labels, made.x, made.labels, genes)
-    assert [(t.name, t.side) for t in figure.data[::4]] == [("real", "negative"), (SYNTHETIC, "positive")]
-    assert len(figure.data) == 8 and len(figure.data[0].y) == (real.labels != "").sum()
-    same = {t.bandwidth for t in figure.data if t.yaxis == "y"}
-    assert len(same) == 1  # both halves smoothed alike
-    assert {t.side for t in plots.violin_plot(real.x, real.labels, genes=genes).data} == {"both"}
+    outlines = [t for t in figure.data if t.fill == "toself"]
+    assert [t.name for t in outlines[:2]] == ["real", SYNTHETIC] and len(outlines) == 8
+
+    def sides(trace: go.Scatter) -> list[float]:
+        return [x - round(x) for x in trace.x if np.isfinite(x)]
+
+    assert max(sides(outlines[0])) == 0 > min(sides(outlines[0])) and min(sides(outlines[1])) == 0
+    whole = plots.violin_plot(real.x, real.labels, genes=genes)
+    assert [min(sides(whole.data[0])), max(sides(whole.data[0]))] == pytest.approx([-0.42, 0.42], abs=1e-3)
+    coloured = plots.violin_plot(real.x, real.labels, genes=genes[:1], colour={"T2": "#111111", "T10": "#222222"})
+    assert [t.fillcolor for t in coloured.data[:2]] == ["#111111", "#222222"]
+    means = next(t for t in figure.data if t.name == "mean, real")
+    np.testing.assert_allclose(means.y[0], real.x.toarray()[real.labels == "T2", 0].mean(), rtol=1e-5)
+
+
+def test_the_outline_is_a_kernel_density_of_all_cells() -> None:
+    from scipy.stats import gaussian_kde
+
+    from scdiff_core.figures.violins import SMOOTH, WIDEST, rows_of, violins
+
+    values = np.random.default_rng(0).gamma(2, 1, 20_000).astype(np.float32)
+    top = float(values.max())
+    one = violins(values, rows_of(np.repeat("T", 20_000), ["none", "T"]), top)
+    assert [(v.at, v.n) for v in one] == [(1, 20_000)] and one[0].mean == pytest.approx(values.mean(), rel=1e-4)
+    other = gaussian_kde(values, bw_method=SMOOTH * top / values.std(ddof=1))(one[0].grid)
+    np.testing.assert_allclose(one[0].width / WIDEST, other / other.max(), atol=0.02)
+
+
+def test_matrix_plot_and_dots_scaled_by_gene_over_both_sets(real, made, genes) -> None:
+    tables = [mean_fraction(c.x, c.labels, np.arange(4), np.array(genes)) for c in (real, made)]
+    order = ["NKG7", "CD3D"]
+    figure = plots.matrix_plot(*tables, genes=order, groups=["T10", "T2"])
+    first = tables[0].set_index(["group", "gene"])["mean"]
+    np.testing.assert_allclose(figure.data[0].z, [[first[g, k] for k in order] for g in ("T10", "T2")])
+    assert list(figure.data[0].x) == order and list(figure.layout.yaxis.ticktext) == ["T10", "T2"]
+    scaled = np.concatenate([t.z for t in plots.matrix_plot(*tables, genes=order, scaled=True).data])
+    np.testing.assert_allclose([scaled.min(0), scaled.max(0)], [[0, 0], [1, 1]])
+    assert plots.dot_plot(*tables, scaled=True).layout.coloraxis.cmax == 1
+    table = plots.dot_table(*tables, scaled=True)
+    assert table.groupby("gene")["scaled"].max().eq(1).all() and "scaled" not in plots.dot_table(*tables)
+    flat = tables[0].assign(mean=2.0)
+    assert plots.dot_table(flat, scaled=True)["scaled"].eq(0).all()
+
+
+def test_a_set_may_be_called_otherwise(real, genes) -> None:
+    table = mean_fraction(real.x, real.labels, np.arange(4), np.array(genes))
+    kinds = [base.Kind.of("selected"), base.Kind.of("made", synthetic=True)]
+    assert titles(plots.dot_plot(table, table, kinds=kinds)) == ["selected", "made (synthetic)"]
+    means = plots.mean_vs_mean(plots.mean_table(real.x, real.x, np.array(genes)), kinds=kinds)
+    assert means.layout.yaxis.title.text == "mean in made cells (log1p)"
 
 
 def test_heat_map_has_the_cells_themselves_group_over_group(real, made, genes) -> None:

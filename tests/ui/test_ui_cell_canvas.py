@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -10,10 +11,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages._shared.cell_canvas import Layer, pack
+from pages._shared.cell_canvas import Layer, gentle_range, memory, pack
 from pages._shared.cell_canvas.colours import colour_stops
 from pages._shared.cell_canvas.pack import frame
-from pages._shared.cell_canvas.plain import plain_scatter
+from pages._shared.cell_canvas.plain import masks_of, plain_scatter, rows_of
 
 KINDS = {"i2": "<i2", "u1": "u1", "u2": "<u2", "u4": "<u4", "f4": "<f4"}
 
@@ -24,11 +25,15 @@ def unpack(raw: bytes) -> tuple[dict[str, Any], Any]:
     start = 8 + int.from_bytes(raw[4:8], "little")
     assert start % 8 == 0
     meta = json.loads(raw[8:start])
-    return meta, lambda ref: np.frombuffer(raw, KINDS[ref["t"]], ref["n"], start + ref["o"])
+    return meta, lambda ref: np.frombuffer(raw, KINDS[ref["t"]], ref["n"], start + meta["at"][ref["h"]][0])
 
 
 def sent(*layers: Layer, **options: Any) -> tuple[dict[str, Any], Any]:
     return unpack(frame(*pack(layers, **options)))
+
+
+def value_of(ref: dict[str, Any], codes: np.ndarray) -> np.ndarray:
+    return ref["low"] + codes / (ref["none"] - 1) * (ref["high"] - ref["low"])
 
 
 def positions(spec: dict[str, Any], take: Any) -> np.ndarray:
@@ -81,7 +86,7 @@ def test_values_come_back_with_their_range_and_gaps(xy: np.ndarray) -> None:
     meta, take = sent(Layer("real", xy, values=values))
     ref = meta["layers"][0]["values"]
     codes = take(ref)
-    got = ref["low"] + codes / 65534 * (ref["high"] - ref["low"])
+    got = value_of(ref, codes)
     known = np.isfinite(values)
     assert (codes[~known] == 65535).all()
     np.testing.assert_allclose(got[known], values[known], atol=(ref["high"] - ref["low"]) / 65534)
@@ -93,7 +98,7 @@ def test_an_outlier_does_not_eat_the_steps_of_the_shown_range() -> None:
     values = np.array([0.0, 0.001, 1.0, 1e9])
     meta, take = sent(Layer("real", np.zeros((4, 2)), values=values), value_range=(0, 1))
     ref = meta["layers"][0]["values"]
-    got = ref["low"] + take(ref) / 65534 * (ref["high"] - ref["low"])
+    got = value_of(ref, take(ref))
     np.testing.assert_allclose(got[:3], values[:3], atol=1e-4)
     assert ref["cut"] == [False, True]
     assert take(ref)[3] == 65534
@@ -208,6 +213,83 @@ def test_plain_chart_has_a_trace_for_each_group(xy: np.ndarray) -> None:
     assert (values.data[0].marker.cmin, values.data[0].marker.cmax) == (0, 10)
 
 
+def test_whole_numbers_that_fit_a_byte_travel_as_bytes() -> None:
+    values = np.array([3.0, 200.0, np.nan, 4.0])
+    meta, take = sent(Layer("real", np.zeros((4, 2)), values=values))
+    ref = meta["layers"][0]["values"]
+    assert (ref["t"], ref["none"]) == ("u1", 255)
+    codes = take(ref)
+    assert codes[2] == 255
+    np.testing.assert_array_equal(value_of(ref, codes)[[0, 1, 3]], [3, 200, 4])
+
+
+def test_arrays_that_are_held_are_left_out(xy: np.ndarray) -> None:
+    meta, arrays = pack([Layer("real", xy, values=np.arange(500.0))])
+    place, values = (meta["layers"][0][name]["h"] for name in ("xy", "values"))
+    whole, rest = frame(meta, arrays), frame(meta, arrays, {place})
+    assert len(whole) - len(rest) == pytest.approx(4 * 500, abs=64)
+    assert list(unpack(rest)[0]["at"]) == [values]
+
+
+def test_few_outliers_do_not_take_the_colours() -> None:
+    rng = np.random.default_rng(0)
+    plain, rare = rng.uniform(1, 3, 1000), np.where(rng.random(1000) < 0.03, 2.0, 0.0)
+    assert gentle_range(plain) == (plain.min(), plain.max())
+    assert gentle_range(rare) == (0, 2)  # a gene of few cells keeps its scale
+    low, high = gentle_range(np.append(plain, 50.0))
+    assert low == plain.min()
+    assert high == pytest.approx(np.percentile(plain, 99), rel=0.02)
+    assert gentle_range(np.array([np.nan])) == (0, 1)
+    layer = Layer("real", np.zeros((1001, 2)), values=np.append(plain, 50.0))
+    colour = pack([layer])[0]["colour"]
+    assert colour["range"] == pytest.approx([low, 50])
+    assert colour["first"] == pytest.approx([low, high])
+    assert pack([layer], value_range=(0, 60))[0]["colour"]["first"] == [0, 60]
+
+
+def test_selections_travel_as_bits_both_ways(xy: np.ndarray) -> None:
+    mask = np.random.default_rng(1).random(500) < 0.3
+    layers = [Layer("real", xy), Layer("generated", xy[:9], "ring")]
+    meta, take = sent(*layers, selected={"real": mask, "generated": np.zeros(9, bool)})
+    real, made = meta["layers"]
+    bits = take(real["selected"])
+    assert bits.size == 63
+    np.testing.assert_array_equal(np.unpackbits(bits, count=500).astype(bool), mask)
+    assert "selected" not in made
+    cells = {spec["name"]: (spec["n"], spec["xy"]["h"]) for spec in meta["layers"]}
+    said = {"real": {"of": real["xy"]["h"], "n": 500, "bits": base64.b64encode(bits.tobytes()).decode()}}
+    got = memory.read(said, cells)
+    assert got is not None
+    np.testing.assert_array_equal(got["real"], mask)
+    assert not got["generated"].any()
+    assert len(got["generated"]) == 9
+    with pytest.raises(ValueError, match="selected has 3 entries"):
+        pack(layers, selected={"real": np.ones(3, bool)})
+
+
+@pytest.mark.parametrize("change", [{"of": "other cells"}, {"n": 9}, {"bits": "AAAA"}, {"bits": "no base64"}])
+def test_selections_of_other_cells_are_dropped(change: dict[str, Any]) -> None:
+    cells = {"real": (8, "abc")}
+    good = {"of": "abc", "n": 8, "bits": base64.b64encode(b"\xf0").decode()}
+    got = memory.read({"real": good}, cells)
+    assert got is not None
+    assert got["real"].tolist() == [True] * 4 + [False] * 4
+    assert memory.read({"real": {**good, **change}}, cells) is None
+    assert memory.read({"another": good}, cells) is None
+    assert memory.read(None, cells) is None
+
+
+def test_plain_chart_knows_its_cells_and_fades_the_others(xy: np.ndarray) -> None:
+    layers = [Layer("real", xy[:5], codes=np.array([1, 0, 1, -1, 0])), Layer("generated", xy[:3], "ring", grey=True)]
+    assert [rows.tolist() for layer in layers for _, rows in rows_of(layer, 2)] == [[1, 4], [0, 2], [3], [0, 1, 2]]
+    points = [{"curve_number": 1, "point_index": 1}, {"curve_number": 3, "point_index": 0}, {"curve_number": 9}]
+    masks = masks_of(points, layers, 2)
+    assert {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()} == {"real": [2], "generated": [0]}
+    figure = plain_scatter(layers, categories=["B", "T"], selected=masks)
+    assert [list(trace.selectedpoints) for trace in figure.data] == [[], [1], [], [0]]
+    assert plain_scatter(layers, categories=["B", "T"]).data[0].selectedpoints is None
+
+
 def _page() -> None:
     import numpy as np
     import streamlit as st
@@ -232,7 +314,11 @@ def test_page_sends_the_bytes_to_the_same_element() -> None:
     app.run()
     after = app.get("bidi_component")[0].proto
     assert after.id == element.id
-    assert unpack(after.bytes)[0]["layers"][1]["xy"]["h"] != meta["layers"][1]["xy"]["h"]
+    again = unpack(after.bytes)[0]
+    assert again["layers"][1]["xy"]["h"] != meta["layers"][1]["xy"]["h"]
+    assert list(again["at"]) == [again["layers"][1]["xy"]["h"]]  # nothing that was sent before
+    app.run()
+    assert unpack(app.get("bidi_component")[0].proto.bytes)[0]["at"] == {}
 
 
 def test_page_falls_back_to_plotly_when_asked() -> None:

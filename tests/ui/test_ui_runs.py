@@ -56,9 +56,9 @@ def copy_of(root: Path, to: Path) -> Workspace:
     return Workspace(to)
 
 
-def open_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def open_runs(root: Path, monkeypatch: pytest.MonkeyPatch, tab: str = "Report") -> AppTest:
     monkeypatch.setenv("SCDIFF_WORKSPACE", str(root))
-    at = open_page("runs", dataset=demo_model.NAME, run=demo_model.NAME)
+    at = open_page("runs", dataset=demo_model.NAME, run=demo_model.NAME, runs_tabs=tab)
     assert not at.error, [e.value for e in at.error]
     return at
 
@@ -73,6 +73,7 @@ def test_without_a_report_there_is_a_button_and_what_it_will_do(
     at = open_runs(tmp_path, monkeypatch)
     assert "No report of this run yet" in words(at) and "one to three minutes" in words(at)
     assert at.button(key="make_report").label == "Make the report"
+    at = open_runs(tmp_path, monkeypatch, "Two runs side by side")
     assert any("Two runs with a report are needed, and none has one yet" in i.value for i in at.info)
 
 
@@ -124,7 +125,7 @@ def test_two_runs_stand_side_by_side(reported: Path, tmp_path: Path, monkeypatch
     recall["value"] = 0.0
     values["recipe"]["seed"] = 99
     write_json(report_full.folder(other) / report_full.JSON, values)
-    at = open_runs(space.root, monkeypatch)
+    at = open_runs(space.root, monkeypatch, "Two runs side by side")
     table = next(d.value for d in at.dataframe if "which is better" in d.value.columns)
     told = dict(zip(table["figure"], table["which is better"], strict=True))
     assert told["Recall"].endswith("is better") and "other" not in told["Recall"]

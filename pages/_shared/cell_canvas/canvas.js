@@ -1,6 +1,12 @@
-// One scatter: takes in the data, draws when something changed, listens to pointer and keys.
+// One scatter: takes in the data, draws when something changed, and holds the parts together.
 
 const remembered = new Map(); // the view of each key, so that leaving a page and coming back keeps it
+
+// All of a header that is seen, but for the selection.
+function looksOf(meta) {
+  const layers = meta.layers.map((spec) => ({ ...spec, selected: null }));
+  return JSON.stringify({ ...meta, hash: "", at: {}, asked: 0, select: { on: meta.select.on }, layers });
+}
 
 class CellCanvas {
   constructor(root) {
@@ -9,14 +15,20 @@ class CellCanvas {
     this.plot = find(".cc-plot");
     this.canvas = find(".cc-cells");
     this.over = find(".cc-over");
-    this.tip = find(".cc-tip");
     this.note = find(".cc-note");
     this.view = new View();
     this.layers = [];
     this.hiddenLayers = new Set();
     this.hidden = new Set();
     this.hiddenOf = new Map(); // hidden groups of each list of categories seen so far
+    this.range = [0, 1]; // of the colours; the legend's handles change it
+    this.send = () => {};
+    this.mailbox = new Mailbox((meta) => this.update(meta), (hashes) => this.send("lack", hashes));
+    this.selection = new Selection(this);
+    this.tip = new Tip(find(".cc-tip"), this);
+    this.table = new CellTable(find(".cc-table"), this);
     this.legend = new Legend(find(".cc-legend"), this);
+    this.tools = new Tools(this);
     this.renderer = WebGLRenderer.start(this.canvas) || new FlatRenderer(this.canvas);
     this.canvas.dataset.renderer = this.renderer.name;
     this.listening = new AbortController();
@@ -26,8 +38,7 @@ class CellCanvas {
     this.watch.observe(this.plot);
   }
 
-  update(bytes) {
-    const { meta, take } = unpack(bytes);
+  update(meta) {
     if (this.meta && meta.hash === this.meta.hash) return;
     const first = !this.meta;
     const newFrame = first || meta.dataset !== this.meta.dataset;
@@ -36,14 +47,22 @@ class CellCanvas {
     let moved = false;
     this.layers = meta.layers.map((spec) => {
       const layer = old.find((l) => l.spec.name === spec.name) || new CellLayer();
-      moved = layer.update(spec, take, meta.colour) || moved;
+      moved = layer.update(spec, meta.colour) || moved;
       return layer;
     });
     old.filter((l) => !this.layers.includes(l)).forEach((l) => this.renderer.forget(l));
     this.chooseHidden();
     if (newFrame) this.view.frameOn(meta.extent, meta.equal);
     if (first) this.recall();
-    if (moved) this.point(null);
+    if (moved) this.tip.point(null);
+    const selected = this.selection.take(meta, first);
+    this.tools.update(first);
+    const looks = looksOf(meta);
+    if (looks === this.looks) {
+      if (selected) this.selectionChanged();
+      return;
+    }
+    this.looks = looks;
     this.canvas.setAttribute("aria-label", meta.summary);
     this.root.style.height = `${meta.height}px`;
     this.say();
@@ -57,7 +76,7 @@ class CellCanvas {
     const outside = this.layers.filter((l) => l.spec.outside);
     if (outside.length) {
       const said = outside.map((l) => `${l.spec.outside.toLocaleString("en-US")} ${cellsOf(l)}`).join(" and ");
-      const fit = element("button", "", "Show them");
+      const fit = element("button", "cc-link", "Show them");
       fit.type = "button";
       fit.addEventListener("click", () => {
         this.view.fit(outside.map((l) => l.spec.box));
@@ -89,6 +108,11 @@ class CellCanvas {
     const names = JSON.stringify(this.meta.colour.categories);
     if (!this.hiddenOf.has(names)) this.hiddenOf.set(names, new Set());
     this.hidden = this.hiddenOf.get(names);
+  }
+
+  hiddenCodes() {
+    const names = [...this.meta.colour.categories, MISSING];
+    return new Set([...names.keys()].filter((code) => this.hidden.has(names[code])));
   }
 
   // The layers whose cells are coloured by group.
@@ -135,29 +159,40 @@ class CellCanvas {
   readTheme() {
     const style = getComputedStyle(this.root);
     const [text, back] = [rgb(style.color), rgb(style.backgroundColor)];
-    this.theme = { text, back, grey: mix(back, text, luminance(back) > 0.5 ? 0.24 : 0.32), font: style.fontFamily };
+    const accent = rgb(getComputedStyle(this.note).outlineColor); // carries the theme's primary colour
+    const grey = mix(back, text, luminance(back) > 0.5 ? 0.24 : 0.32);
+    this.theme = { text, back, accent, grey, font: style.fontFamily };
   }
 
   // Colours, or what is hidden, have changed: new tables, no new positions.
   recolour() {
     this.readTheme();
     const { colour } = this.meta;
-    const names = [...colour.categories, MISSING];
+    const hidden = this.hiddenCodes();
     const alphaOf = (code) => {
-      if (this.hidden.has(names[code])) return 0;
+      if (hidden.has(code)) return 0;
       return this.lit === undefined || this.lit === null || this.lit === code ? 1 : 0.12;
     };
+    this.range = this.legend.rangeOf(colour);
     for (const layer of this.layers) {
       layer.lut = lookup(layer, colour, this.theme, alphaOf);
       layer.versions.lut++;
     }
     this.legend.update();
+    this.table.update();
     this.later();
   }
 
   highlight(code) {
-    this.lit = code !== null && this.hidden.has([...this.meta.colour.categories, MISSING][code]) ? null : code;
+    this.lit = code !== null && this.hiddenCodes().has(code) ? null : code;
     this.recolour();
+  }
+
+  // The selection was changed here: drawn at once, whatever the server makes of it.
+  selectionChanged() {
+    this.tools.refresh();
+    this.table.update();
+    this.later();
   }
 
   fitSize() {
@@ -174,94 +209,60 @@ class CellCanvas {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.paint());
   }
 
+  styleOf(layer) {
+    const total = this.layers.reduce((n, l) => Math.max(n, l.spec.n), 0);
+    return pointStyle(layer, total, this.view, this.tools.taste);
+  }
+
   paint(ratio = window.devicePixelRatio || 1) {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     if (this.renderer.lost || !this.theme) return;
-    const { view, meta, canvas, over, theme } = this;
+    const { view, canvas, theme, selection } = this;
     const size = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
     this.renderer.resize(...size);
-    const total = this.layers.reduce((n, l) => Math.max(n, l.spec.n), 0);
-    const drawn = this.shownLayers().map((layer) => ({ layer, style: pointStyle(layer, total, view) }));
-    this.renderer.draw(drawn, view, { ratio, range: meta.colour.range, back: theme.back });
+    const drawn = passes(this.shownLayers(), (layer) => this.styleOf(layer), selection.n > 0, theme);
+    this.renderer.draw(drawn, view, { ratio, range: this.range, back: theme.back });
+    this.paintOver(ratio, size);
+    Object.assign(canvas.dataset, {
+      painted: this.countPainted(), zoom: view.zoom.toFixed(4), uploads: this.renderer.uploads, selected: selection.n,
+      centre: `${view.cx.toPrecision(6)},${view.cy.toPrecision(6)}`, range: this.range.join(","),
+      coloured: this.meta.colour.title, frames: Number(canvas.dataset.frames || 0) + 1,
+    });
+  }
+
+  // What lies over the cells: labels, the cell under the pointer, the lasso being drawn.
+  paintOver(ratio, size) {
+    const { over, view, theme, meta } = this;
     if (over.width !== size[0]) over.width = size[0];
     if (over.height !== size[1]) over.height = size[1];
     const pen = over.getContext("2d");
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, view.width, view.height);
     if (meta.labels) drawLabels(pen, this.labels(), view, theme);
-    if (this.pointed) {
-      const { layer, i } = this.pointed;
+    if (this.tip.cell) {
+      const { layer, i } = this.tip.cell;
       const at = view.toPixels(...layer.toData(layer.xy[2 * i], layer.xy[2 * i + 1]));
-      drawMark(pen, at, pointStyle(layer, total, view).radius, theme);
+      drawMark(pen, at, this.styleOf(layer).radius, theme);
     }
-    Object.assign(canvas.dataset, {
-      painted: this.countPainted(drawn), zoom: view.zoom.toFixed(4), uploads: this.renderer.uploads,
-      centre: `${view.cx.toPrecision(6)},${view.cy.toPrecision(6)}`,
-      frames: Number(canvas.dataset.frames || 0) + 1,
+    if (this.tools.drawing) drawShape(pen, this.tools.drawing, theme);
+  }
+
+  // The lasso alone has grown: the cells beneath need no new drawing.
+  laterOver() {
+    if (this.frame || this.overFrame) return;
+    this.overFrame = requestAnimationFrame(() => {
+      this.overFrame = 0;
+      if (this.theme) this.paintOver(this.over.width / this.view.width, [this.over.width, this.over.height]);
     });
   }
 
-  countPainted(drawn) {
-    const names = [...this.meta.colour.categories, MISSING];
-    return drawn.reduce((sum, { layer }) => {
+  countPainted() {
+    const hidden = this.hiddenCodes();
+    return this.shownLayers().reduce((sum, layer) => {
       if (layer.spec.grey || layer.spec.by !== "codes") return sum + layer.spec.n;
-      return sum + layer.countByCode().reduce((n, c, code) => n + (this.hidden.has(names[code]) ? 0 : c), 0);
+      return sum + layer.countByCode().reduce((n, c, code) => n + (hidden.has(code) ? 0 : c), 0);
     }, 0);
-  }
-
-  // ---- the cell under the pointer ----
-
-  cellAt(px, py) {
-    const visible = (layer, i) => layer.lut[4 * entryOf(layer, i, this.meta.colour.range) + 3] > 0;
-    let best = null;
-    for (const layer of [...this.shownLayers()].reverse()) {
-      const hit = layer.nearest(this.view, px, py, 10, visible);
-      // what lies on top wins, unless something beneath is clearly nearer
-      if (hit && (!best || hit.distance + 3 < best.distance)) best = { ...hit, layer };
-    }
-    return best;
-  }
-
-  point(px, py) {
-    const hit = px === null || !this.meta ? null : this.cellAt(px, py);
-    const same = hit && this.pointed && hit.i === this.pointed.i && hit.layer === this.pointed.layer;
-    if (!same && (hit || this.pointed)) {
-      this.pointed = hit;
-      if (hit) this.fillTip(hit);
-      this.later();
-    }
-    this.tip.hidden = !hit;
-    if (!hit) return;
-    const { offsetWidth: w, offsetHeight: h } = this.tip;
-    const left = px + 16 + w > this.view.width ? px - 16 - w : px + 16;
-    const top = py + 16 + h > this.view.height ? py - 16 - h : py + 16;
-    this.tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, top)}px)`;
-  }
-
-  fillTip({ layer, i }) {
-    const { colour } = this.meta;
-    const { spec } = layer;
-    const at = 4 * entryOf(layer, i, colour.range);
-    const title = element("div", "cc-tip-title");
-    const chip = element("span", spec.shape === "ring" ? "cc-chip ring" : "cc-chip");
-    chip.style.setProperty("--chip", css([...layer.lut.subarray(at, at + 3)]));
-    title.append(chip, element("span", "", spec.name));
-    const list = element("dl");
-    const add = (name, value) => list.append(element("dt", "", name), element("dd", "", value));
-    const group = (colour.kind === "codes" && colour.title) || "group";
-    if (layer.codes) add(group, colour.categories[layer.codes[i]] ?? "no label");
-    if (layer.values) {
-      const cut = spec.values.cut;
-      const sign = cut[0] && layer.values[i] === 0 ? "≤ " : cut[1] && layer.values[i] === 65534 ? "≥ " : "";
-      add(colour.title || "value", sign + sayNumber(layer.valueOf(i)));
-    }
-    const said = new Set([layer.codes ? group : "", layer.values ? colour.title : ""]);
-    for (const column of layer.columns.filter((c) => !said.has(c.name))) {
-      const entry = column.data[i];
-      add(column.name, column.kind === "number" ? sayNumber(entry) : column.vocab[entry] ?? "none");
-    }
-    this.tip.replaceChildren(title, list);
   }
 
   destroy() {
@@ -271,10 +272,12 @@ class CellCanvas {
         dataset: this.meta.dataset, view: { cx, cy, zoom }, hiddenLayers: this.hiddenLayers, hiddenOf: this.hiddenOf,
       });
     }
+    this.mailbox.stop();
+    clearTimeout(this.table.timer);
     this.listening.abort();
     this.watch.disconnect();
     cancelAnimationFrame(this.frame);
+    cancelAnimationFrame(this.overFrame);
     this.renderer.destroy();
   }
 }
-

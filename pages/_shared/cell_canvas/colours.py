@@ -1,8 +1,10 @@
-"""The colours that the cell canvas knows by name."""
+"""The colours that the cell canvas knows by name, and the range that they span."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
 
 # Okabe and Ito 2008, told apart with every common kind of colour blindness
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -42,3 +44,21 @@ def colour_stops(colour_map: str | Sequence[str]) -> tuple[str, ...]:
     if len(colour_map) < 2:
         raise ValueError("a colour map needs two colours at least")
     return tuple(colour_map)
+
+
+def gentle_range(*values: np.ndarray) -> tuple[float, float]:
+    """Return where the colours of these values begin and end at first.
+
+    The lowest and the highest value; or the 99th percentile of those above the lowest, where a few outliers
+    would otherwise take more than half of the colours. A gene that most cells lack keeps its own scale so.
+    """
+    low, high = whole_range(*values)
+    above = np.concatenate([v[np.isfinite(v) & (v > low)] for v in values]) if values else np.empty(0)
+    top = float(np.percentile(above, 99)) if above.size else high
+    return (low, top) if low < top < (low + high) / 2 else (low, high)
+
+
+def whole_range(*values: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest finite value; 0 and 1 where there is none."""
+    seen = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.empty(0)
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)

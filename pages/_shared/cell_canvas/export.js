@@ -100,14 +100,14 @@ function drawKey(pen, app, left, width) {
   pen.fillStyle = css(theme.text);
   pen.fillText(fit(meta.colour.title), left, y);
   y += 20;
-  if (meta.colour.kind === "values") y = drawRamp(pen, meta, theme, left, y);
+  if (meta.colour.kind === "values") y = drawRamp(pen, app, left, y);
   const ring = app.grouped().every((l) => l.spec.shape === "ring");
   for (const group of app.groups().filter((g) => !app.hidden.has(g.name))) {
     line(css(group.colour), ring, `${group.label} (${group.count.toLocaleString("en-US")})`);
   }
 }
 
-function drawRamp(pen, meta, theme, left, y) {
+function drawRamp(pen, { meta, theme, range }, left, y) {
   const tall = 130;
   const fill = pen.createLinearGradient(0, y + tall, 0, y);
   ramp(meta.colour.map, 33).forEach((c, i) => fill.addColorStop(i / 32, css(legible(c, theme))));
@@ -115,9 +115,10 @@ function drawRamp(pen, meta, theme, left, y) {
   pen.fillRect(left, y, 14, tall);
   pen.font = `12px ${theme.font}`;
   pen.fillStyle = css(theme.text);
-  const [low, high] = meta.colour.range;
-  pen.fillText(sayNumber(high, high - low), left + 22, y + 6);
-  pen.fillText(sayNumber(low, high - low), left + 22, y + tall - 6);
+  const [low, high] = range;
+  const [whole, top] = meta.colour.range;
+  pen.fillText((top > high ? "≥ " : "") + sayNumber(high, high - low), left + 22, y + 6);
+  pen.fillText((whole < low ? "≤ " : "") + sayNumber(low, high - low), left + 22, y + tall - 6);
   return y + tall + 20;
 }
 

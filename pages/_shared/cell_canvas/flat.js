@@ -1,4 +1,7 @@
-// Drawing without WebGL 2: a plain 2D canvas, up to a number of cells that it can bear.
+// Drawing without WebGL 2: a plain 2D canvas, up to a number of cells that it can bear. Better here than plotly,
+// whose fast traces need WebGL too and whose SVG crawls from some thousand cells on: the same tools, keys,
+// legend and selection stay, nothing is sent anew, and the server need not be asked. The plotly chart is there
+// for who wants it, by ?plain=1 in the address.
 
 const FLAT_LIMIT = 20000;
 
@@ -22,14 +25,16 @@ class FlatRenderer {
     const pen = this.context;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, view.width, view.height);
-    const total = layers.reduce((sum, { layer }) => sum + layer.spec.n, 0);
+    const cells = new Map(layers.map(({ layer }) => [layer, layer.spec.n])); // a layer can be drawn in two passes
+    const total = [...cells.values()].reduce((sum, n) => sum + n, 0);
     const share = Math.min(1, FLAT_LIMIT / Math.max(1, total));
-    for (const { layer, style } of layers) {
+    for (const { layer, style, only, tint } of layers) {
       // the order is shuffled, or by value: its first part would be a biased choice, every k-th is not
       const shown = Math.round(layer.spec.n * share);
       for (let k = 0; k < shown; k++) {
         const i = layer.order[Math.floor(k / share)];
         if (layer.xy[2 * i] === NOWHERE) continue;
+        if (only >= 0 && only !== (layer.mark ? layer.mark[i] : 0)) continue;
         const at = 4 * entryOf(layer, i, range);
         const alpha = layer.lut[at + 3] / 255;
         if (!alpha) continue;
@@ -38,7 +43,7 @@ class FlatRenderer {
         pen.beginPath();
         pen.arc(x, y, style.ring ? style.radius - style.stroke / 2 : style.radius, 0, 2 * Math.PI);
         pen.globalAlpha = alpha * style.alpha;
-        const ink = css([layer.lut[at], layer.lut[at + 1], layer.lut[at + 2]]);
+        const ink = css(mix([...layer.lut.subarray(at, at + 3)], tint.rgb, tint.share));
         if (style.ring) {
           pen.lineWidth = style.stroke + 1.6;
           pen.strokeStyle = css(back);

@@ -8,20 +8,36 @@ uniform vec4 placing;
 uniform float size;
 uniform int by;
 uniform vec2 range;
+uniform uint none;
+uniform vec4 tint; // a colour, and its share
 uniform sampler2D table;
 flat out vec4 colour;
 void main() {
   int entry = by == 0 ? 0 : int(code);
   if (by == 2) {
-    entry = code == 65535u ? 256 : int(clamp(float(code) * range.x + range.y, 0.0, 1.0) * 255.0 + 0.5);
+    entry = code == none ? 256 : int(clamp(float(code) * range.x + range.y, 0.0, 1.0) * 255.0 + 0.5);
   }
   colour = texelFetch(table, ivec2(entry & 255, entry >> 8), 0);
+  colour.rgb = mix(colour.rgb, tint.rgb, tint.a);
   bool drawn = colour.a > 0.0 && position.x != ${NOWHERE};
   gl_Position = drawn ? vec4(vec2(position) * placing.xy + placing.zw, 0.0, 1.0) : vec4(2.0, 2.0, 0.0, 1.0);
   gl_PointSize = drawn ? size : 1.0;
 }`;
 
-const FRAGMENT = `#version 300 es
+// Dots and rings each have their own: where there is no graphics card, each branch is paid for at every pixel.
+const DOT = `#version 300 es
+precision highp float;
+flat in vec4 colour;
+uniform float size;
+uniform float radius;
+uniform float alpha;
+out vec4 pixel;
+void main() {
+  float ink = clamp(radius + 0.5 - length(gl_PointCoord - 0.5) * size, 0.0, 1.0) * alpha * colour.a;
+  pixel = vec4(colour.rgb * ink, ink);
+}`;
+
+const RING = `#version 300 es
 precision highp float;
 flat in vec4 colour;
 uniform float size;
@@ -34,17 +50,11 @@ out vec4 pixel;
 void main() {
   float r = length(gl_PointCoord - 0.5) * size;
   float line = clamp(radius + 0.5 - r, 0.0, 1.0);
-  if (stroke > 0.0) {
-    float inside = clamp(r - radius + stroke + 0.5, 0.0, 1.0);
-    float around = clamp(radius + halo + 0.5 - r, 0.0, 1.0) * clamp(r - radius + stroke + halo + 0.5, 0.0, 1.0);
-    float ink = line * inside * alpha * colour.a;
-    float under = max(around * 0.8, line * 0.35) * colour.a * (1.0 - ink);
-    pixel = vec4(colour.rgb * ink + back * under, ink + under);
-  } else {
-    float ink = line * alpha * colour.a;
-    pixel = vec4(colour.rgb * ink, ink);
-  }
-  if (pixel.a == 0.0) discard;
+  float inside = clamp(r - radius + stroke + 0.5, 0.0, 1.0);
+  float around = clamp(radius + halo + 0.5 - r, 0.0, 1.0) * clamp(r - radius + stroke + halo + 0.5, 0.0, 1.0);
+  float ink = line * inside * alpha * colour.a;
+  float under = max(around * 0.8, line * 0.35) * colour.a * (1.0 - ink);
+  pixel = vec4(colour.rgb * ink + back * under, ink + under);
 }`;
 
 class WebGLRenderer {
@@ -63,10 +73,14 @@ class WebGLRenderer {
 
   // Everything that is lost with the context: the program here, the buffers as they are next needed.
   restore() {
-    const gl = this.gl;
     this.held = new Map();
+    this.programs = {};
+  }
+
+  program(fragment) {
+    const gl = this.gl;
     const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
@@ -76,9 +90,10 @@ class WebGLRenderer {
     if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
       throw new Error(`The cell canvas could not be set up: ${gl.getProgramInfoLog(program)}`);
     }
-    this.program = program;
-    const names = ["placing", "size", "by", "range", "table", "radius", "stroke", "halo", "alpha", "back"];
-    this.at = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)]));
+    const names = [
+      "none", "tint", "placing", "size", "by", "range", "table", "radius", "stroke", "halo", "alpha", "back",
+    ];
+    return { program, at: Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)])) };
   }
 
   get lost() {
@@ -132,9 +147,9 @@ class WebGLRenderer {
         gl.vertexAttribI4ui(1, 0, 0, 0, 0);
       }
     }
-    if (stale("order")) {
+    if (stale("order") || stale("mark")) {
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, held.order);
-      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, layer.order, gl.STATIC_DRAW);
+      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, layer.ordered(), gl.STATIC_DRAW);
     }
     gl.bindTexture(gl.TEXTURE_2D, held.table);
     if (stale("lut")) {
@@ -145,35 +160,44 @@ class WebGLRenderer {
     held.versions = { ...layer.versions };
   }
 
-  // layers: [{layer, style}] from below to above; ratio: device pixels in a CSS pixel.
+  // layers: [{layer, style, only, tint}] from below to above (see passes); ratio: device pixels in a CSS pixel.
   draw(layers, view, { ratio, range, back }) {
     const gl = this.gl;
     gl.viewport(0, 0, this.canvas.width, this.canvas.height);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    gl.useProgram(this.program);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.uniform1i(this.at.table, 0);
-    gl.uniform3f(this.at.back, ...back.map((v) => v / 255));
-    for (const { layer, style } of layers) {
+    for (const { layer, style, only, tint } of layers) {
       if (!layer.spec.n) continue;
       this.upload(layer);
+      const shape = style.ring ? "ring" : "dot";
+      this.programs[shape] ||= this.program(style.ring ? RING : DOT);
+      const { program, at } = this.programs[shape];
+      gl.useProgram(program);
+      gl.uniform1i(at.table, 0);
+      gl.uniform3f(at.back, ...back.map((v) => v / 255));
       const { by, values } = layer.spec;
       const radius = style.radius * ratio;
       const halo = style.ring ? ratio : 0;
-      gl.uniform4f(this.at.placing, ...view.placing(layer.spec.box));
-      gl.uniform1f(this.at.size, 2 * (radius + halo + 0.5));
-      gl.uniform1f(this.at.radius, radius);
-      gl.uniform1f(this.at.stroke, style.stroke * ratio);
-      gl.uniform1f(this.at.halo, halo);
-      gl.uniform1f(this.at.alpha, style.alpha);
-      gl.uniform1i(this.at.by, by === "values" ? 2 : by === "codes" ? 1 : 0);
+      gl.uniform4f(at.placing, ...view.placing(layer.spec.box));
+      gl.uniform1f(at.size, 2 * (radius + halo + 0.5));
+      gl.uniform1f(at.radius, radius);
+      gl.uniform1f(at.stroke, style.stroke * ratio);
+      gl.uniform1f(at.halo, halo);
+      gl.uniform1f(at.alpha, style.alpha);
+      gl.uniform4f(at.tint, ...tint.rgb.map((v) => v / 255), tint.share);
+      gl.uniform1i(at.by, by === "values" ? 2 : by === "codes" ? 1 : 0);
       if (by === "values") {
         const width = range[1] - range[0] || 1;
-        gl.uniform2f(this.at.range, (values.high - values.low) / 65534 / width, (values.low - range[0]) / width);
+        const step = (values.high - values.low) / (values.none - 1);
+        gl.uniform2f(at.range, step / width, (values.low - range[0]) / width);
+        gl.uniform1ui(at.none, values.none);
       }
-      gl.drawElements(gl.POINTS, layer.spec.n, gl.UNSIGNED_INT, 0);
+      // the selected cells stand last in the order: each pass draws its own stretch
+      const others = layer.spec.n - layer.marked;
+      const [from, count] = only < 0 ? [0, layer.spec.n] : only ? [others, layer.marked] : [0, others];
+      gl.drawElements(gl.POINTS, count, gl.UNSIGNED_INT, 4 * from);
     }
     gl.bindVertexArray(null);
   }

@@ -16,6 +16,11 @@ class Legend {
     this.app = app;
     this.signature = "";
     this.rows = [];
+    this.range = new Range(app);
+  }
+
+  rangeOf(colour) {
+    return this.range.of(colour);
   }
 
   update() {
@@ -23,7 +28,7 @@ class Legend {
     const groups = this.app.groups();
     const signature = JSON.stringify([
       layers.map((l) => [l.spec.name, l.spec.shape, l.spec.grey]),
-      [meta.colour.title, meta.colour.kind, meta.colour.map, meta.colour.palette],
+      meta.select.on, [meta.colour.title, meta.colour.kind, meta.colour.map, meta.colour.palette],
       groups.map((g) => g.name), theme,
     ]);
     if (signature !== this.signature) {
@@ -46,6 +51,7 @@ class Legend {
           name: layer.spec.name, shown: layer.spec.name, chip: css([...chip]), shape: layer.spec.shape,
           hidden: this.app.hiddenLayers, others: () => this.app.layers.map((l) => l.spec.name),
           count: () => this.app.layer(layer.spec.name).spec.n,
+          pick: (mode) => this.app.selection.layer(layer.spec.name, mode),
         }));
       }
       this.node.append(set);
@@ -60,6 +66,7 @@ class Legend {
           name: group.name, shown: group.label, chip: css(group.colour), shape,
           hidden: () => this.app.hidden, others: () => this.app.groups().map((g) => g.name),
           count: () => (this.app.groups().find((g) => g.name === group.name) || { count: 0 }).count,
+          pick: (mode) => this.app.selection.group(group.code, mode),
         });
         row.addEventListener("pointerenter", () => this.app.highlight(group.code));
         row.addEventListener("pointerleave", () => this.app.highlight(null));
@@ -76,7 +83,7 @@ class Legend {
     this.node.append(this.all);
   }
 
-  row({ name, shown, chip, shape, hidden, others, count }) {
+  row({ name, shown, chip, shape, hidden, others, count, pick }) {
     const set = () => (typeof hidden === "function" ? hidden() : hidden);
     const row = element("div", "cc-row");
     const toggle = element("button", "cc-toggle");
@@ -104,22 +111,25 @@ class Legend {
     toggle.addEventListener("dblclick", alone);
     only.addEventListener("click", alone);
     row.append(toggle, only);
+    if (this.app.meta.select.on) {
+      const select = element("button", "cc-only", "select");
+      select.type = "button";
+      select.setAttribute("aria-label", `Select ${shown}`);
+      select.title = "Select these cells (Shift: add, Alt: take away)";
+      select.addEventListener("click", (event) => {
+        this.app.tools.notice = "";
+        pick(event.altKey ? "take" : event.shiftKey ? "add" : this.app.tools.mode);
+      });
+      row.append(select);
+    }
     row.dataset.group = name;
     this.rows.push({ name, set, toggle, number, count });
     return row;
   }
 
   ramp() {
-    const { colour, layers } = this.app.meta;
-    const stops = ramp(colour.map, 33).map((c) => css(legible(c, this.app.theme)));
-    const box = element("div", "cc-ramp");
-    const bar = element("i");
-    bar.style.setProperty("--ramp", `linear-gradient(to top, ${stops.join(",")})`);
-    this.high = element("span", "high");
-    this.low = element("span", "low");
-    box.append(bar, this.high, this.low);
-    const out = [box];
-    if (layers.some((l) => l.by === "values" && !l.grey)) {
+    const out = this.range.build();
+    if (this.app.meta.layers.some((l) => l.by === "values" && !l.grey)) {
       const none = element("div", "cc-plain");
       const dot = element("span", "cc-chip");
       dot.style.setProperty("--chip", css(this.app.theme.grey));
@@ -137,13 +147,9 @@ class Legend {
       number.textContent = count().toLocaleString("en-US");
     }
     if (meta.colour.kind === "values") {
-      const [low, high] = meta.colour.range;
+      this.range.refresh();
       const coloured = layers.filter((l) => l.spec.by === "values" && !l.spec.grey);
-      const below = coloured.some((l) => l.spec.values.low < low - 1e-9 || l.spec.values.cut[0]);
-      const above = coloured.some((l) => l.spec.values.high > high + 1e-9 || l.spec.values.cut[1]);
-      this.low.textContent = (below ? "≤ " : "") + sayNumber(low, high - low);
-      this.high.textContent = (above ? "≥ " : "") + sayNumber(high, high - low);
-      if (this.noValue) this.noValue.hidden = !coloured.some((l) => l.values.includes(NO_VALUE));
+      if (this.noValue) this.noValue.hidden = !coloured.some((l) => l.values.includes(l.spec.values.none));
     }
     this.all.hidden = !this.app.hidden.size && !this.app.hiddenLayers.size;
   }

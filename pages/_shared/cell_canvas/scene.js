@@ -1,33 +1,20 @@
-// The data: bytes from Python to layers of cells, their colours, and which cell is nearest to the pointer.
-// These files are joined into one module (see __init__.py), so they share one scope.
+// A layer of cells: its arrays, what follows from them, and which cell is nearest to the pointer.
 
 const NOWHERE = -32768; // x of a cell without a position
-const NO_VALUE = 65535;
-const ARRAYS = { i2: Int16Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
-
-// The header, and a function that copies one array out of the bytes.
-function unpack(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (String.fromCharCode(...bytes.subarray(0, 4)) !== "CELL") throw new Error("These are no cells.");
-  const start = 8 + view.getUint32(4, true);
-  const meta = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
-  const take = (ref) => {
-    const Kind = ARRAYS[ref.t];
-    const from = start + ref.o;
-    return new Kind(bytes.slice(from, from + ref.n * Kind.BYTES_PER_ELEMENT).buffer);
-  };
-  return { meta, take };
-}
 
 class CellLayer {
   constructor() {
     this.hashes = {};
-    this.versions = { xy: 0, code: 0, order: 0, lut: 0 };
+    this.versions = { xy: 0, code: 0, order: 0, lut: 0, mark: 0 };
     this.columns = [];
+    this.mark = null; // 1 for each selected cell; null where none is
+    this.marked = 0;
+    this.markHash = "";
   }
 
   // Take over a new description; arrays whose hash is known stay as they are.
-  update(spec, take, colour) {
+  update(spec, colour) {
+    const take = (ref) => store.get(ref.h);
     const fresh = (name, ref) => {
       const hash = ref ? ref.h : "";
       if (this.hashes[name] === hash) return false;
@@ -53,9 +40,9 @@ class CellLayer {
       this.versions.code++;
     }
     const order = `${spec.n} ${by === "values" ? this.shown : ""}`;
-    if (this.ordered !== order) {
-      this.ordered = order;
-      this.order = by === "values" ? orderByValue(this.values) : shuffled(spec.n);
+    if (this.orderOf !== order) {
+      this.orderOf = order;
+      this.order = by === "values" ? orderByValue(this.values, spec.values.none) : shuffled(spec.n);
       this.versions.order++;
     }
     this.spec = spec;
@@ -108,8 +95,18 @@ class CellLayer {
   }
 
   valueOf(i) {
-    const { low, high } = this.spec.values;
-    return this.values[i] === NO_VALUE ? NaN : low + (this.values[i] / 65534) * (high - low);
+    const { low, high, none } = this.spec.values;
+    return this.values[i] === none ? NaN : low + (this.values[i] / (none - 1)) * (high - low);
+  }
+
+  // The order in which the cells are drawn, the selected ones last.
+  ordered() {
+    if (!this.mark) return this.order;
+    const out = new Uint32Array(this.order.length);
+    let first = 0;
+    let last = out.length - this.marked;
+    for (const i of this.order) out[this.mark[i] ? last++ : first++] = i;
+    return out;
   }
 
   // A grid of buckets over the layer's own frame, each with the cells that lie in it.
@@ -169,7 +166,11 @@ function bucket(position, side) {
 }
 
 // A fixed shuffle, so that no group lies over another only because it stands later in the file.
+const shuffles = new Map(); // by number of cells, the last few
+
 function shuffled(n) {
+  const known = shuffles.get(n);
+  if (known) return known;
   const order = Uint32Array.from({ length: n }, (_, i) => i);
   let state = 42;
   for (let i = n - 1; i > 0; i--) {
@@ -179,103 +180,18 @@ function shuffled(n) {
     order[i] = order[j];
     order[j] = held;
   }
+  if (shuffles.size > 3) shuffles.delete(shuffles.keys().next().value);
+  shuffles.set(n, order);
   return order;
 }
 
-// Low values first, so that the few high ones are not buried; missing ones first of all.
-function orderByValue(values) {
-  const rank = (v) => (v === NO_VALUE ? 0 : v + 1);
-  const starts = new Uint32Array(65538);
+// Low values first, so that the few high ones are not buried; missing ones (`none`) first of all.
+function orderByValue(values, none) {
+  const rank = (v) => (v === none ? 0 : v + 1);
+  const starts = new Uint32Array(none + 3);
   for (const v of values) starts[rank(v) + 1]++;
-  for (let r = 0; r < 65537; r++) starts[r + 1] += starts[r];
+  for (let r = 0; r < none + 2; r++) starts[r + 1] += starts[r];
   const order = new Uint32Array(values.length);
   for (const i of shuffled(values.length)) order[starts[rank(values[i])]++] = i;
   return order;
-}
-
-// ---- colours: arrays [r, g, b] of 0 to 255 ----
-
-function rgb(text) {
-  if (text.startsWith("#")) {
-    const hex = text.length === 4 ? text.replace(/[0-9a-f]/gi, "$&$&") : text;
-    return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  }
-  const parts = (text.match(/[\d.]+/g) || [128, 128, 128]).map(Number);
-  return text.startsWith("color(srgb") ? parts.slice(0, 3).map((v) => v * 255) : parts.slice(0, 3);
-}
-
-const css = (c) => `rgb(${c.map(Math.round).join(",")})`;
-const mix = (a, b, share) => a.map((v, k) => v + (b[k] - v) * share);
-
-function luminance(c) {
-  const [r, g, b] = c.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-}
-
-// The colour itself, or moved towards the text's colour where it would vanish in the background: black and
-// deep purple on dark pages, the palest yellows on light ones.
-function legible(colour, theme) {
-  let out = colour;
-  const dark = luminance(theme.back) < 0.5;
-  for (let share = 0; share <= 0.6; share += 0.04) {
-    out = mix(colour, theme.text, share);
-    const [hi, lo] = [luminance(out), luminance(theme.back)].sort((a, b) => b - a);
-    if ((hi + 0.05) / (lo + 0.05) >= (dark ? 2 : 1.25)) break;
-  }
-  return out;
-}
-
-function ramp(stops, steps) {
-  const colours = stops.map(rgb);
-  return Array.from({ length: steps }, (_, i) => {
-    const at = (i / (steps - 1)) * (colours.length - 1);
-    const low = Math.min(colours.length - 2, Math.floor(at));
-    return mix(colours[low], colours[low + 1], at - low);
-  });
-}
-
-// One RGBA row for each code a layer can have: 256 wide, as many rows as it needs. Alpha 0 hides.
-function lookup(layer, colour, theme, alphaOf) {
-  const { grey, by, shape } = layer.spec;
-  const entries = by === "values" ? 257 : by === "codes" ? layer.missing + 1 : 1;
-  const table = new Uint8Array(Math.ceil(entries / 256) * 1024);
-  const map = by === "values" && !grey ? ramp(colour.map, 256).map((c) => legible(c, theme)) : null;
-  for (let i = 0; i < entries; i++) {
-    let c = theme.grey;
-    let alpha = 1;
-    if (!grey && by === "codes") {
-      if (i < layer.missing) c = legible(rgb(colour.palette[i % colour.palette.length]), theme);
-      alpha = alphaOf(i);
-    } else if (map) {
-      if (i < 256) c = map[i];
-    } else if (!grey) {
-      c = rgb(shape === "ring" ? "#D55E00" : "#0072B2");
-      c = legible(c, theme);
-    }
-    table.set([...c.map(Math.round), Math.round(alpha * 255)], 4 * i);
-  }
-  return table;
-}
-
-// The entry of the lookup table that a cell has.
-function entryOf(layer, i, range) {
-  if (layer.spec.by === "codes") return layer.codes[i];
-  if (layer.spec.by === "one") return 0;
-  if (layer.values[i] === NO_VALUE) return 256;
-  const t = (layer.valueOf(i) - range[0]) / (range[1] - range[0] || 1);
-  return Math.floor(Math.max(0, Math.min(1, t)) * 255 + 0.5);
-}
-
-// "real" and "real cells" both read well in a sentence.
-function cellsOf(layer) {
-  return /cells?$/i.test(layer.spec.name) ? layer.spec.name : `${layer.spec.name} cells`;
-}
-
-// `width`: the range that the number stands in; a millionth of it is nought.
-function sayNumber(value, width = 0) {
-  if (!Number.isFinite(value)) return "no value";
-  if (Math.abs(value) <= width * 1e-6) return "0";
-  const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-3) return value.toExponential(2);
-  return Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 6 });
 }

@@ -79,16 +79,38 @@ class View {
 }
 
 // Radius, line width and opacity of a layer's points in CSS pixels: few cells large, many small, growing
-// gently as one zooms in.
-function pointStyle(layer, total, view) {
+// gently as one zooms in. `taste`: {size, opacity}, a factor and an opacity (null: what suits the crowd).
+function pointStyle(layer, total, view, taste) {
   const area = view.width * view.height;
   const grown = Math.max(1, view.zoom) ** 0.45 * Math.min(1, view.zoom) ** 0.3;
   const ring = layer.spec.shape === "ring";
-  const dot = Math.max(1.9, Math.min(6.5, 0.4 * Math.sqrt(area / Math.max(1, total)))) * Math.min(3.2, grown);
+  // a map of very many cells is fuller, not sharper, for larger points: and they cost
+  const least = Math.max(1.2, 1.9 * Math.min(1, 3e4 / Math.max(1, total)) ** 0.25);
+  const dot = Math.max(least, Math.min(6.5, 0.4 * Math.sqrt(area / Math.max(1, total)))) * Math.min(3.2, grown);
   const own = Math.max(5.2, Math.min(8, 0.42 * Math.sqrt(area / Math.max(1, layer.spec.n)))) * Math.min(2.4, grown);
-  const radius = ((ring ? Math.max(own, dot * 1.2) : dot) / 2) * layer.spec.size;
+  const radius = ((ring ? Math.max(own, dot * 1.2) : dot) / 2) * layer.spec.size * taste.size;
   const crowding = Math.log10(Math.max(1, layer.spec.n / 1000));
   const clear = Math.min(0.2, 0.06 * Math.log2(Math.max(1, view.zoom)));
   const alpha = Math.min(0.95, Math.max(0.35, 0.88 - 0.13 * crowding + clear)) * (layer.spec.grey ? 0.75 : 1);
-  return { ring, radius, stroke: ring ? Math.max(1.2, radius * 0.36) : 0, alpha: ring ? Math.max(0.85, alpha) : alpha };
+  const suited = ring ? Math.max(0.85, alpha) : alpha;
+  return { ring, radius, stroke: ring ? Math.max(1.2, radius * 0.36) : 0, alpha: taste.opacity ?? suited };
+}
+
+// What is drawn in which order: [{layer, style, only, tint}]. With a selection the other cells come first and faded,
+// so that those that are selected are never buried.
+function passes(layers, styleOf, selecting, theme) {
+  const plain = { rgb: [0, 0, 0], share: 0 };
+  if (!selecting) return layers.map((layer) => ({ layer, style: styleOf(layer), only: -1, tint: plain }));
+  const pale = { rgb: mix(theme.back, theme.text, 0.16), share: 0.82 };
+  const strong = { rgb: mix(theme.back, theme.text, 0.62), share: 1 }; // grey cells that are selected
+  return [
+    ...layers.map((layer) => {
+      const style = styleOf(layer);
+      const faded = { ...style, radius: 0.85 * style.radius, alpha: 0.55 * style.alpha };
+      return { layer, style: faded, only: 0, tint: pale };
+    }),
+    ...layers.filter((l) => l.mark).map((layer) => {
+      return { layer, style: styleOf(layer), only: 1, tint: layer.spec.grey ? strong : plain };
+    }),
+  ];
 }

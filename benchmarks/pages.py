@@ -1,0 +1,248 @@
+"""How long a change of page takes, and what memory the server needs for it, on 50,000 cells of 2,000 genes.
+
+    python -m benchmarks.pages [--cells 50000] [--rounds 5] [--sessions 10] [--quick]
+
+A data set is simulated (a Perturb-seq, a third of whose values are not zero: about three times as dense as most data),
+prepared as anybody would, and a model trained on it for a few steps, with a generated set and the full report; that is
+made once and kept in `.bench/pages`. Then the app is started on it and walked in a headless browser with software
+rendering: from the click on the bar to the page's heading and, where there is a map, to its cells being painted. Each
+page is visited several times; the first visit, which reads from disk, is told apart. Memory is what the server's
+process holds, with files that are mapped told apart (the system may let these go at any time). At the end ten browser
+sessions walk all pages at once; the server's log must hold no traceback. Writes benchmarks/results/pages.json and .md.
+The cells are on the first tab of Data, Train and Generate; tabs that are not open do nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks import stages, tables
+from scdiff_core.workspace import Workspace, write_json
+
+PAGES = ("Home", "Data", "Train", "Generate", "Runs", "Methods")
+MAPS = {"Data": "cells", "Train": "preview", "Generate": "both"}  # pages with a map, and whose cells are on it
+MUST_S, MUST_MB = 0.5, 1000.0
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")
+STEPS = ("codec.steps=120", "diffusion.steps=200")
+# from the click until the heading stands, until a map that was not there before is painted, and until all is quiet
+CLOCK = """([name, map, wait]) => new Promise((done) => {
+  for (const old of document.querySelectorAll("h1")) old.dataset.old = "1";
+  const canvases = () => {
+    const found = [], look = (root) => {
+      found.push(...root.querySelectorAll("canvas.cc-cells"));
+      for (const e of root.querySelectorAll("*")) if (e.shadowRoot) look(e.shadowRoot);
+    };
+    look(document.querySelector("[data-testid=stMain]"));
+    return found;
+  };
+  for (const old of canvases()) old.dataset.old = "1";
+  const link = [...document.querySelectorAll("a")].find((a) => a.textContent.trim().endsWith(name));
+  const began = performance.now(), told = {};
+  link.click();
+  const look = () => {
+    const now = (performance.now() - began) / 1000;
+    const app = document.querySelector("[data-testid=stApp]");
+    const heading = [...document.querySelectorAll("h1")].find(
+      (h) => !h.dataset.old && (name === "Home" || h.textContent.trim() === name));
+    if (heading) told.heading ??= now;
+    const painted = !map || canvases().some((c) => !c.dataset.old && Number(c.dataset.painted || 0) > 0);
+    if (told.heading && painted) told.seen ??= now;
+    if (told.seen && app.dataset.testScriptState === "notRunning" && !document.querySelector("[data-stale=true]"))
+      told.quiet ??= now;
+    if (told.quiet || now > wait) done(told); else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})"""
+
+
+def build(folder: Path, n_cells: int, n_genes: int) -> tuple[str, str]:
+    """Simulate, prepare, train a few steps, generate and report; returns the dataset's and the run's id."""
+    name, space = f"sim-{n_cells}", Workspace(folder)
+    source = folder / f"{name}.h5ad"
+
+    def command(*words: str) -> None:
+        stages.say(f"-- {' '.join(words[:2])}")
+        subprocess.run([sys.executable, "-m", "scdiff_core", *words, "--workspace", str(folder)], check=True,
+                       cwd=stages.ROOT, stdout=subprocess.DEVNULL)
+
+    if not (space.folder("prepare") / name / "prepared.h5ad").exists():
+        from scdiff_core.data.simulate import simulate
+
+        folder.mkdir(parents=True, exist_ok=True)
+        simulate(n_cells, n_genes).write_h5ad(source)
+        command("prepare", str(source), "--name", name)
+        source.unlink()
+    runs = [r for r in space.list("train") if (r.checkpoints / "best.safetensors").exists()]
+    if not runs:
+        command("train", name, "--preset", "quick", *(w for s in STEPS for w in ("--set", s)))
+        runs = space.list("train")
+    if not (runs[0].path / "report" / "report.json").exists():
+        command("report", runs[0].id)
+    return name, runs[0].id
+
+
+def serve(workspace: Path, log: Path) -> tuple[subprocess.Popen, str]:
+    """Start the app and return its process and address once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless",
+             "true", "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"], cwd=stages.ROOT,
+            env={**os.environ, "SCDIFF_WORKSPACE": str(workspace)}, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5):
+                return process, url
+        except OSError:
+            time.sleep(0.1)
+    process.kill()
+    raise RuntimeError(log.read_text(errors="replace")[-2000:])
+
+
+def memory(process: subprocess.Popen) -> dict[str, float]:
+    """Return what the server's process holds (MB), with and without mapped files, and its worker processes."""
+    told = psutil.Process(process.pid)
+    own = told.memory_full_info()
+    children = [c for c in told.children(recursive=True) if c.is_running()]
+    return {"rss_mb": own.rss / 1e6, "own_mb": own.uss / 1e6,
+            "workers_mb": sum(c.memory_info().rss for c in children) / 1e6}
+
+
+def open_app(playwright: Any, address: str) -> tuple[Any, Any]:
+    """Return a browser and a page of it that shows the app's Home."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto(address)
+    page.get_by_role("button", name="Try the demo").wait_for(timeout=120_000)
+    page.wait_for_timeout(1500)
+    return browser, page
+
+
+def measure(address: str, process: subprocess.Popen, rounds: int) -> dict[str, Any]:
+    """Walk the pages and return their seconds; the first round stands apart."""
+    from playwright.sync_api import sync_playwright
+
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in PAGES}
+    held = {"start": memory(process)}
+    with sync_playwright() as playwright:
+        browser, page = open_app(playwright, address)
+        for i in range(rounds + 1):
+            for name in (*PAGES[1:], "Home"):
+                told = page.evaluate(CLOCK, [name, name in MAPS, 60])
+                times[name].append(told)
+                page.wait_for_timeout(1500)
+                stages.say(f"{i} {name}: {told}")
+                if i == 0:
+                    held[name] = memory(process)
+        held["end"] = memory(process)
+        browser.close()
+    return {"times": times, "memory": held}
+
+
+def one_session(address: str, seconds: float) -> int:
+    """Walk the pages in a browser of its own for so long; returns how many pages were seen."""
+    from playwright.sync_api import sync_playwright
+
+    seen, until = 0, time.monotonic() + seconds
+    with sync_playwright() as playwright:
+        browser, page = open_app(playwright, address)
+        while time.monotonic() < until:
+            for name in PAGES[1:]:
+                told = page.evaluate(CLOCK, [name, False, 60])
+                seen += "seen" in told and page.locator("[data-testid=stException]").count() == 0
+        browser.close()
+    return seen
+
+
+def together(address: str, process: subprocess.Popen, log: Path, sessions: int) -> dict[str, Any]:
+    """Let many sessions walk at once; returns the pages they saw, the memory, and the tracebacks in the log."""
+    with ThreadPoolExecutor(sessions) as pool:
+        seen = list(pool.map(lambda _: one_session(address, 20.0), range(sessions)))
+    return {"sessions": sessions, "pages": seen, "memory": memory(process),
+            "tracebacks": log.read_text(errors="replace").count("Traceback (most recent call last)")}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as markdown, with the musts."""
+    def said(value: float | None, must: float, unit: str, digits: int) -> str:
+        return tables.MISSING if value is None else f"{value:,.{digits}f} {unit}{'' if value < must else ' ✗'}"
+
+    def middle(name: str, key: str) -> float | None:
+        known = [t[key] for t in results["times"][name][1:] if key in t]
+        return statistics.median(known) if known else None
+
+    lines = [["page", "heading and map (must: under 0.5 s)", "slowest", "heading alone", "all quiet", "first visit",
+              "server memory after the first visit"]]
+    for name in PAGES:
+        every = [t["seen"] for t in results["times"][name][1:] if "seen" in t]
+        first = results["times"][name][0].get("seen")
+        lines.append([name, said(middle(name, "seen"), MUST_S, "s", 2), f"{max(every):.2f} s" if every else "",
+                      f"{middle(name, 'heading') or 0:.2f} s", f"{middle(name, 'quiet') or 0:.2f} s",
+                      f"{first:.2f} s" if first else tables.MISSING, f"{results['memory'][name]['rss_mb']:,.0f} MB"])
+    held, many = results["memory"]["end"], results["together"]
+    rows = [["memory of the server's process", "must", ""],
+            ["after all pages", "under 1,000 MB", said(held["rss_mb"], MUST_MB, "MB", 0)],
+            ["of that its own (no mapped files)", "", f"{held['own_mb']:,.0f} MB"],
+            ["its worker processes, beside it", "", f"{held['workers_mb']:,.0f} MB"]]
+    if many:
+        rows += [[f"after {many['sessions']} sessions at once", "under 1,000 MB",
+                  said(many["memory"]["rss_mb"], MUST_MB, "MB", 0)],
+                 [f"errors in {sum(many['pages'])} page changes of {many['sessions']} sessions at once", "none",
+                  f"{many['tracebacks']}{' ✗' if many['tracebacks'] else ''}"]]
+    return tables.markdown(lines) + "\n\n" + tables.markdown(rows)
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description="How long a change of page takes on a large data set.")
+    parser.add_argument("--cells", type=int, default=50_000)
+    parser.add_argument("--genes", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--results", type=Path, default=stages.RESULTS)
+    parser.add_argument("--quick", action="store_true", help="2,000 cells and two rounds, to try it")
+    asked = parser.parse_args()
+    n_cells, rounds, sessions = (2000, 2, 3) if asked.quick else (asked.cells, asked.rounds, asked.sessions)
+    folder = stages.CACHE / ("pages" if n_cells == 50_000 else f"pages-{n_cells}")
+    dataset, run = build(folder, n_cells, asked.genes)
+    with tempfile.TemporaryDirectory() as temporary:
+        log = Path(temporary) / "server.log"
+        process, url = serve(folder, log)
+        try:
+            address = f"{url}/?dataset={dataset}&run={run}"
+            results: dict[str, Any] = {"n_cells": n_cells, "n_genes": asked.genes, "cores": os.cpu_count(),
+                                       "load": os.getloadavg()[0], **measure(address, process, rounds)}
+            results["together"] = together(address, process, log, sessions) if sessions else None
+        finally:
+            process.terminate()
+            process.wait(15)
+    write_json(asked.results / "pages.json", results)
+    words = (f"## Changing pages: {n_cells:,} simulated cells of {asked.genes:,} genes, software rendering, "
+             f"{os.cpu_count()} cores (load before: {results['load']:.1f})\n\n{table(results)}\n")
+    (asked.results / "pages.md").write_text(words, encoding="utf-8")
+    print(words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exploring cells, alike on every page: map, selections, differential expression, marker figures."""
