@@ -160,8 +160,11 @@ class Worker:
         """Hand each message to its request; when the process ends, tell those that still wait for it."""
         assert child.stdout is not None
         for line in child.stdout:
-            message = json.loads(line)
-            number = message.pop("id")
+            try:
+                message = json.loads(line)
+                number = message.pop("id")
+            except (ValueError, KeyError, AttributeError):
+                continue  # no answer to a request: it could not start, and says so on its way out
             with self._lock:
                 _, mailbox = self._pending.get(number, (None, None))
                 if is_last(message):

@@ -207,3 +207,15 @@ def test_a_worker_that_cannot_start_says_so(tmp_path: Path, monkeypatch: pytest.
         last = {"error": error.to_dict()}
     assert "worker.log" in last["error"]["why"]
     broken.close()
+
+
+def test_a_worker_that_cannot_start_tells_its_requests(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "torch.py").write_text("raise RuntimeError('a broken installation')\n")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    worker = Worker(tmp_path / "w", threads=1)
+    last = list(worker.request("warm", run="a"))[-1]
+    assert "ended" in last["error"]["what"]
+    worker.close()

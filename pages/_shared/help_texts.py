@@ -39,7 +39,7 @@ may stay rough.
 **Ask.** How many cells, and of which type; *as in the data* keeps the mix of your data.
 
 **Look.** Rings are generated, dots are real. Do the rings fill the dots' islands, without bridges between them? Under
-*Marker genes* see whether the genes that mark a type do so in generated cells too; the *Report card* puts each figure
+*Marker figures* see whether the genes that mark a type do so in generated cells too; the *Report card* puts each figure
 beside the best that can be expected (real against real).
 
 **Example.** Choose *CD19+ B* and 200 cells, press **Generate**, and colour by `CD79A`: high in the B cells, real and

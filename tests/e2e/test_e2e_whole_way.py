@@ -128,7 +128,7 @@ def generate(page: Page, workspace: Path, wanted: str, cells: int, real: int) ->
     page.get_by_role("button", name="Generate", exact=True).click()
     page.get_by_role("tab", name="Report card").wait_for(timeout=LONG)
     painted(page, real + cells)
-    page.get_by_role("tab", name="Marker genes").click()
+    page.get_by_role("tab", name="Marker figures").click()
     page.locator(".js-plotly-plot").first.wait_for(timeout=LONG)
     page.get_by_role("tab", name="Report card").click()
     page.get_by_text("as many real cells that were never trained on").wait_for(timeout=LONG)
