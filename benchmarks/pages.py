@@ -9,7 +9,8 @@ rendering: from the click on the bar to the page's heading and, where there is a
 page is visited several times; the first visit, which reads from disk, is told apart. Memory is what the server's
 process holds, with files that are mapped told apart (the system may let these go at any time). At the end ten browser
 sessions walk all pages at once; the server's log must hold no traceback. Writes benchmarks/results/pages.json and .md.
-The cells are on the first tab of Data, Train and Generate; tabs that are not open do nothing.
+The cells are on the first tab of Data, Train and Generate; tabs that are not open do nothing. The CPU seconds, those of
+the server's process and of the page's main thread in the browser, depend less on what else the machine is doing.
 """
 
 from __future__ import annotations
@@ -133,6 +134,13 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def cpu(process: subprocess.Popen, browser_of: Any) -> dict[str, float]:
+    """Return the CPU seconds so far of the server's process and of the main thread of the browser's page."""
+    told, server = browser_of.send("Performance.getMetrics")["metrics"], psutil.Process(process.pid).cpu_times()
+    return {"cpu_browser": next(m["value"] for m in told if m["name"] == "TaskDuration"),
+            "cpu_server": server.user + server.system}
+
+
 def calm(patience: float = 6.0) -> None:
     """Wait until little else is at work on this machine, or patience ends."""
     until = time.monotonic() + patience
@@ -158,10 +166,14 @@ def measure(address: str, process: subprocess.Popen, rounds: int) -> dict[str, A
     held = {"start": memory(process)}
     with sync_playwright() as playwright:
         browser, page = open_app(playwright, address)
+        browser_of = page.context.new_cdp_session(page)
+        browser_of.send("Performance.enable", {"timeDomain": "threadTicks"})
         for i in range(rounds + 1):
             for name in (*PAGES[1:], "Home"):
                 calm()
+                before = cpu(process, browser_of)
                 told = page.evaluate(CLOCK, [name, name in MAPS, 60])
+                told |= {k: v - before[k] for k, v in cpu(process, browser_of).items()}
                 times[name].append(told)
                 page.wait_for_timeout(1000)
                 stages.say(f"{i} {name}: {told}")
@@ -218,13 +230,14 @@ def table(results: dict[str, Any]) -> str:
         return statistics.median(known) if known else None
 
     lines = [["page", "heading and map (must: under 0.5 s)", "fastest", "slowest", "heading alone", "all quiet",
-              "first visit", "server memory after the first visit"]]
+              "CPU of the server", "CPU of the page", "first visit", "server memory after the first visit"]]
     for name in PAGES:
         every = [t["seen"] for t in results["times"][name][1:] if "seen" in t]
         first = results["times"][name][0].get("seen")
         lines.append([name, said(middle(name, "seen"), MUST_S, "s", 2), f"{min(every):.2f} s" if every else "",
                       f"{max(every):.2f} s" if every else "",
                       f"{middle(name, 'heading') or 0:.2f} s", f"{middle(name, 'quiet') or 0:.2f} s",
+                      f"{middle(name, 'cpu_server') or 0:.2f} s", f"{middle(name, 'cpu_browser') or 0:.2f} s",
                       f"{first:.2f} s" if first else tables.MISSING, f"{results['memory'][name]['rss_mb']:,.0f} MB"])
     held, many = results["memory"]["end"], results["together"]
     rows = [["memory of the server's process", "must", ""],

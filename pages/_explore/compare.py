@@ -46,7 +46,6 @@ def sides(scene: Scene) -> dict[str, Side]:
         for source in scene.sources:
             if source in masks and masks[source].any():
                 out[words + (MADE_SUFFIX if source != REAL else "")] = (source, masks[source])
-    out[ALL_REAL] = (REAL, np.ones(scene.n(REAL), bool))
     if scene.over:
         out[ALL_MADE] = (scene.over, np.ones(scene.n(scene.over), bool))
     column = next(iter(scene.grouping_columns()), None)
@@ -57,6 +56,7 @@ def sides(scene: Scene) -> dict[str, Side]:
             for i, name in enumerate(names):
                 if (codes == i).any():
                     out[f"{column}: {name}" + (MADE_SUFFIX if source != REAL else "")] = (source, codes == i)
+    out[ALL_REAL] = (REAL, np.ones(scene.n(REAL), bool))
     return out
 
 
@@ -64,6 +64,8 @@ def _against(scene: Scene, first: str, known: dict[str, Side]) -> dict[str, Side
     """Return what a group can be held against: the rest of its own cells, and every group that shares none."""
     source, mask = known[first]
     out: dict[str, Side] = {}
+    if first == ALL_MADE:
+        out[ALL_REAL] = known[ALL_REAL]  # what anybody wants to know first of generated cells
     if not mask.all():
         out[REST if source == REAL else REST_MADE] = (source, ~mask)
     for words, (other, cells) in known.items():

@@ -26,8 +26,8 @@ BAD = ("serious", "critical")
 # what stands inside Streamlit's own widgets and cannot be reached from here: (rule, part of the selector): why
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 PAGES = ("Home", "Train", "Generate", "Runs", "Methods")
-TABS = (("Train", "Loss curves"), ("Generate", "Compare"), ("Generate", "Marker figures"), ("Generate", "Report card"),
-        ("Generate", "Download"), ("Runs", "Cells"), ("Runs", "Report"))  # those behind the first of each page
+TABS = (("Data", "Compare"), ("Data", "Marker figures"), ("Generate", "Report card"), ("Generate", "Download"),
+        ("Runs", "Cells"), ("Runs", "Report"))  # those behind the first of each page
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def settle(page: Page) -> None:
     page.wait_for_function(
         "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
         " && !document.querySelector('[data-stale=true]')", timeout=LONG)
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(400)
 
 
 def go(page: Page, name: str) -> None:
@@ -104,7 +104,11 @@ def test_no_page_of_the_demo_has_a_serious_violation(
     for name, tab in TABS:
         if page.get_by_role("heading", name=name, exact=True, level=1).count() == 0:
             go(page, name)
-        page.get_by_role("tab", name=tab, exact=True).click()
+        opened = page.get_by_role("tab", name=tab, exact=True)
+        if name == "Generate" and opened.count() == 0:  # the demo comes without generated cells
+            page.get_by_role("button", name="Generate", exact=True).click()
+            opened.wait_for(timeout=2 * LONG)
+        opened.click()
         settle(page)
         found += violations(page, axe, f"{name}, {tab}")
     go(page, "Data")
