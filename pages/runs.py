@@ -196,15 +196,17 @@ with frame.page("Runs", "Every model you trained: compare, rename, note, open, r
     st.caption(f"{plural(len(every), 'run')}. Titles and notes can be edited in the table.")
     names = {r.id: context.title_of(r) for r in every}
     current = context.current("train")
-    picked = st.selectbox(
-        "Run",
-        list(names),
-        index=list(names).index(current.id) if current else 0,
-        width=420,
-        format_func=names.__getitem__,
-    )
-    chosen_run = next(r for r in every if r.id == picked)
-    show_actions(chosen_run)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="run_and_actions"):
+        picked = st.selectbox(
+            "Run",
+            list(names),
+            index=list(names).index(current.id) if current else 0,
+            width=340,
+            format_func=names.__getitem__,
+        )
+        chosen_run = next(r for r in every if r.id == picked)
+        with st.container():
+            show_actions(chosen_run)
     parts = {
         "Learning": lambda: compare(every, names),
         "Cells": lambda: explore(chosen_run),
