@@ -14,7 +14,7 @@ from pages._explore import look as looks
 from pages._explore import state
 from pages._explore.look import Look
 from pages._explore.scene import REAL, Scene
-from pages._shared.cell_canvas import Layer, cell_canvas
+from pages._shared.cell_canvas import Layer, cell_canvas, gentle_range
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import escape
 from pages._shared.words import plural
@@ -81,7 +81,8 @@ def _canvas(scene: Scene, look: Look, shown: Mapping[str, np.ndarray], *, key: s
     x, y = look.axes()
     cell_canvas(
         layers, key=key, height=height, categories=colour.categories, palette=colour.palette,
-        colour_title=colour.title, value_range=_span(scene, colour), labels=labels and bool(colour.categories),
+        colour_title=colour.title, value_range=_span(scene, colour), first_range=_first(scene, colour),
+        labels=labels and bool(colour.categories),
         extent=_extent(scene, look), selected=chosen, on_select=partial(_taken, scene, rows),
         summary=f"{look.place if not look.x else f'{y} against {x}'} of {numbers}, coloured by {colour.title}")
 
@@ -105,6 +106,11 @@ def _span(scene: Scene, colour: Any) -> tuple[float, float] | None:
     joined = np.concatenate([colour.values[s] for s in scene.sources])
     joined = joined[np.isfinite(joined)]
     return (float(joined.min()), float(joined.max())) if joined.size else None
+
+
+def _first(scene: Scene, colour: Any) -> tuple[float, float] | None:
+    """Return what the colours span at first: a few outliers take no more than their share."""
+    return None if colour.values is None else gentle_range(*(colour.values[s] for s in scene.sources))
 
 
 def _extent(scene: Scene, look: Look) -> tuple[float, float, float, float] | None:
