@@ -141,7 +141,7 @@ def cpu(process: subprocess.Popen, browser_of: Any) -> dict[str, float]:
             "cpu_server": server.user + server.system}
 
 
-def calm(patience: float = 6.0) -> None:
+def calm(patience: float = 3.0) -> None:
     """Wait until little else is at work on this machine, or patience ends."""
     until = time.monotonic() + patience
     while psutil.cpu_percent(0.5) > 20 and time.monotonic() < until:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anndata  # noqa: F401 - whole, before two sessions import parts of it at once, which its own circles do not bear
 import streamlit as st
 from streamlit.navigation.page import Page
 
