@@ -8,7 +8,7 @@ import streamlit as st
 from pages._explore import state
 from pages._explore.scene import REAL, SAVED, Scene
 from pages._shared.marker_panel import CellSet, show_markers
-from scdiff_core.analysis.markers import top_markers
+from scdiff_core.analysis.markers import suggest_genes
 from scdiff_core.figures.palette import colours
 
 SELECTION = "the selection"
@@ -24,16 +24,6 @@ def groups_by(scene: Scene, name: str) -> tuple[dict[str, np.ndarray], list[str]
         found = {s: np.where(masks.get(s, np.zeros(scene.n(s), bool)), inside, OUT) for s in scene.sources}
         return found, [inside, OUT]
     return {s: scene.labels(name, s) for s in scene.sources}, list(scene.categories(name))
-
-
-def suggested(scene: Scene, order: list[str]) -> list[str]:
-    """Return the best markers of the groups, or the first genes where the dataset has no markers of them."""
-    table = scene.prepared.markers()
-    known = table[table["group"].isin(order)] if len(table) else table
-    table = known if len(known) else table
-    if not len(table):
-        return [str(g) for g in scene.prepared.genes[:12]]
-    return top_markers(table, per_group=3 if len(order) > 3 else 8, at_most=24)
 
 
 def show(scene: Scene) -> None:
@@ -64,6 +54,7 @@ def show(scene: Scene) -> None:
         return
     sets = [CellSet(scene.word(s), scene.log1p(s), labels[s], synthetic=s != REAL) for s in scene.sources
             if (labels[s] != "").any()]
-    show_markers(sets, scene.prepared.genes, suggested=suggested(scene, order), group_order=order,
+    genes = scene.prepared.genes
+    show_markers(sets, genes, suggested=suggest_genes(scene.prepared.markers(), order, genes), group_order=order,
                  key=state.key(scene, "marker"), stem=f"{scene.name}-markers" + ("-synthetic" if scene.over else ""),
                  palette=dict(zip(every, colours(len(every), scene.palette_name()), strict=True)))

@@ -13,7 +13,7 @@ import streamlit as st
 from pages._shared import worker
 from pages._shared.marker_data import DOTS, MEANS, CellSet, Markers
 from scdiff_core import keys
-from scdiff_core.analysis.markers import top_markers
+from scdiff_core.analysis.markers import suggest_genes
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
 from scdiff_core.engine.outputs import CELLS, TABLE, GeneratedSet
@@ -57,16 +57,8 @@ def markers_of(made: GeneratedSet, prepared: Prepared) -> Markers:
     sets = (CellSet("real", prepared.log1p(), real),
             CellSet("generated", sp.csr_matrix(cells.layers[keys.LOG1P]), own, synthetic=True))
     colour = colour_map(sorted(set(real.tolist()) - {""}, key=natural))
-    return Markers(sets, prepared.genes, tuple(first_genes(prepared, groups)), tuple(groups), colour=colour)
-
-
-def first_genes(prepared: Prepared, groups: list[str]) -> list[str]:
-    """Return the best markers of the groups, or the first genes where the dataset has no markers of them."""
-    table = prepared.markers()
-    table = table[table["group"].isin(groups)] if len(table) else table
-    if not len(table):
-        return [str(g) for g in prepared.genes[:12]]
-    return top_markers(table, per_group=3 if len(groups) > 3 else 8, at_most=24)
+    genes = suggest_genes(prepared.markers(), groups, prepared.genes)
+    return Markers(sets, prepared.genes, tuple(genes), tuple(groups), colour=colour)
 
 
 def bundle(made: GeneratedSet, prepared: Prepared) -> bytes:

@@ -80,6 +80,18 @@ def top_markers(markers: pd.DataFrame, per_group: int = 2, at_most: int = 30) ->
     return chosen[:at_most]
 
 
+def suggest_genes(markers: pd.DataFrame, groups: list[str], genes: np.ndarray) -> list[str]:
+    """Return the best markers of these groups, or the first genes [G] where the dataset has no markers.
+
+    Where none of the groups has markers of its own (groups of another column), those of all groups.
+    """
+    known = markers[markers["group"].isin(groups)] if len(markers) else markers
+    table = known if len(known) else markers
+    if not len(table):
+        return [str(g) for g in genes[:12]]
+    return top_markers(table, per_group=3 if len(groups) > 3 else 8, at_most=24)
+
+
 def find_genes(wanted: list[str], genes: np.ndarray) -> tuple[list[str], list[str]]:
     """Return the genes that exist, each once in the order asked for, and the words that name none.
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from scipy import sparse
 
-from scdiff_core.analysis.markers import COLUMNS, find_genes, mean_fraction, rank_markers, top_markers
+from scdiff_core.analysis.markers import COLUMNS, find_genes, mean_fraction, rank_markers, suggest_genes, top_markers
 from scdiff_core.errors import ScdiffError
 
 GENES = np.array([f"G{i}" for i in range(12)])
@@ -53,6 +53,14 @@ def test_one_label_and_lone_cells_give_an_empty_table(cells) -> None:
     assert list(rank_markers(x, GENES, np.repeat("", 90)).columns) == COLUMNS
     assert top_markers(rank_markers(x, GENES, lone)) == []
     assert set(rank_markers(x, GENES, np.where(lone == "B", "lone", labels), n=3)["group"]) == {"A", "B"}
+
+
+def test_suggested_genes_are_the_groups_markers_or_all_groups_or_the_first(cells) -> None:
+    x, labels = cells
+    table = rank_markers(x, GENES, labels)
+    assert set(suggest_genes(table, ["B"], GENES)) <= set(table[table["group"] == "B"]["gene"])
+    assert suggest_genes(table, ["of another column"], GENES) == top_markers(table, per_group=8, at_most=24)
+    assert suggest_genes(table[:0], ["A"], GENES) == [f"G{i}" for i in range(12)]
 
 
 def test_top_markers_go_round_the_groups_once_each(cells) -> None:
