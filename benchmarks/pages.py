@@ -42,7 +42,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 STEPS = ("codec.steps=120", "diffusion.steps=200")
 # from the click until the heading stands, until a map that was not there before is painted, and until all is quiet
 CLOCK = """([name, map, wait]) => new Promise((done) => {
-  for (const old of document.querySelectorAll("h1")) old.dataset.old = "1";
+  for (const old of document.querySelectorAll("h1")) old.dataset.old = old.textContent;
   const canvases = () => {
     const found = [], look = (root) => {
       found.push(...root.querySelectorAll("canvas.cc-cells"));
@@ -59,7 +59,7 @@ CLOCK = """([name, map, wait]) => new Promise((done) => {
     const now = (performance.now() - began) / 1000;
     const app = document.querySelector("[data-testid=stApp]");
     const heading = [...document.querySelectorAll("h1")].find(
-      (h) => !h.dataset.old && (name === "Home" || h.textContent.trim() === name));
+      (h) => h.dataset.old !== h.textContent && (name === "Home" || h.textContent.trim() === name));
     if (heading) told.heading ??= now;
     const painted = !map || canvases().some((c) => !c.dataset.old && Number(c.dataset.painted || 0) > 0);
     if (told.heading && painted) told.seen ??= now;
