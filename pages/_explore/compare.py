@@ -17,7 +17,7 @@ from pages._explore.scene import REAL, SAVED, Scene
 from pages._shared import marker_lists, worker
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import error_box, escape
-from pages._shared.words import duration, plural
+from pages._shared.words import plural
 from scdiff_core.analysis.differential import read_table
 from scdiff_core.errors import ScdiffError
 from scdiff_core.figures.volcano import export_volcano, volcano
@@ -149,12 +149,7 @@ def _follow(request: str) -> None:
         asked = worker.under_way(request)
         if asked is None or (asked.look() and asked.ended):
             st.rerun(scope="app")
-        said = asked.look()
-        share = float(said.get("progress") or 0.0)
-        left = asked.seconds() * (1 - share) / share if share > 0.05 else None
-        words = str(said.get("phase") or "comparing")
-        ending = f" · {duration(left)} left" if left else "…"
-        st.progress(min(1.0, share), text=f"{words[:1].upper()}{words[1:]}{ending}")
+        worker.progress(asked, "comparing")
         if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{request}"):
             asked.request.cancel()
 

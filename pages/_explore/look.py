@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages._explore import gene_sets, state
-from pages._explore.scene import DISTANCE, GENERATED, REAL, SAVED, SET, Colour, Scene
+from pages._explore.scene import DISTANCE, REAL, SAVED, SET, Colour, Scene
 from pages._shared.trouble import error_box
 from scdiff_core.errors import ScdiffError
 from scdiff_core.figures.palette import PALETTES
@@ -124,7 +124,3 @@ def rows_shown(scene: Scene, look: Look) -> dict[str, np.ndarray]:
     if scene.over:
         out[scene.over] = np.full(scene.n(scene.over), look.show != REAL_ONLY)
     return out
-
-
-__all__ = ["BOTH", "GENERATED", "GREY", "Look", "choose_colour", "choose_palette", "choose_place", "choose_show",
-           "choose_split", "colour_of", "colour_options", "rows_shown"]

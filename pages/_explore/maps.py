@@ -15,6 +15,7 @@ from pages._explore import state
 from pages._explore.look import Look
 from pages._explore.scene import REAL, Scene
 from pages._shared.cell_canvas import Layer, cell_canvas, gentle_range
+from pages._shared.cell_canvas.colours import whole_range
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import escape
 from pages._shared.words import plural
@@ -101,11 +102,7 @@ def _taken(scene: Scene, rows: Mapping[str, tuple[str, np.ndarray | None]], mask
 
 def _span(scene: Scene, colour: Any) -> tuple[float, float] | None:
     """Return one range of values for all panels and sources."""
-    if colour.values is None:
-        return None
-    joined = np.concatenate([colour.values[s] for s in scene.sources])
-    joined = joined[np.isfinite(joined)]
-    return (float(joined.min()), float(joined.max())) if joined.size else None
+    return None if colour.values is None else whole_range(*(colour.values[s] for s in scene.sources))
 
 
 def _first(scene: Scene, colour: Any) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages._shared import context, worker
 from pages._shared.trouble import error_box
-from pages._shared.words import duration, plural
+from pages._shared.words import plural
 from scdiff_core import keys
 from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
@@ -175,18 +175,13 @@ def follow(run: JobDir) -> bool:
 
     @st.fragment(run_every=0.4, key="generating")
     def beat() -> None:
-        said = asked.look()
+        asked.look()
         made = run.outputs / asked.note / RECIPE
         if asked.ended or (made.exists() and st.session_state.get("output") != asked.note):
             if not asked.ended:  # the cells are there; their exact places follow
                 st.session_state["output"] = asked.note
             st.rerun(scope="app")
-        words = str(said.get("phase") or "waking up the model")
-        share = float(said.get("progress") or 0.0)
-        left = asked.seconds() * (1 - share) / share if share > 0.05 else None
-        st.progress(
-            min(1.0, share), text=f"{words[:1].upper()}{words[1:]}" + (f" · {duration(left)} left" if left else "…")
-        )
+        worker.progress(asked, "waking up the model")
         if st.button("Cancel", icon=":material/stop_circle:", key="cancel_generate"):
             asked.request.cancel()
 

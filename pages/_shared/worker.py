@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 
 from pages._shared import context
+from pages._shared.words import duration
 from scdiff_core.worker_client import Request, Worker
 
 
@@ -77,3 +78,13 @@ def forget(key: str) -> None:
 def prewarm(root: str) -> None:
     """Start the worker with the server, so that its slow imports are over when somebody asks."""
     threading.Thread(target=_worker(root).start, daemon=True).start()
+
+
+def progress(asked: Asked, first: str) -> None:
+    """Draw how far a request is and the time that is left; `first` says what is done before it speaks itself."""
+    said = asked.look()
+    words = str(said.get("phase") or first)
+    share = float(said.get("progress") or 0.0)
+    left = asked.seconds() * (1 - share) / share if share > 0.05 else None
+    ending = f" · {duration(left)} left" if left else "…"
+    st.progress(min(1.0, share), text=f"{words[:1].upper()}{words[1:]}{ending}")
