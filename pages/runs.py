@@ -39,10 +39,10 @@ def row_of(run: JobDir) -> dict[str, Any]:
     }
     try:
         config = run.config()
-        line |= {"dataset": config.dataset, "preset": config.preset, "codec": config.codec.kind, "seed": config.seed}
+        line |= {"dataset": config.dataset, "preset": config.preset, "seed": config.seed}
     except ScdiffError:
-        line |= {"dataset": "", "preset": "", "codec": "", "seed": None}
-    line |= {"held-out loss": min(tested) if tested else None, "time": duration(status.seconds)}
+        line |= {"dataset": "", "preset": "", "seed": None}
+    line |= {"error": min(tested) if tested else None, "time": duration(status.seconds)}
     for made in list_sets(run)[:1]:
         scores = {r["key"]: r["value"] for r in (made.report() or {}).get("rows", [])}
         line |= {title: scores.get(key) for key, title in SCORES.items()}
@@ -65,9 +65,8 @@ def show_table(runs: list[JobDir]) -> None:
         "done",
         "dataset",
         "preset",
-        "codec",
         *SCORES.values(),
-        "held-out loss",
+        "error",
         "time",
         "seed",
         "note",
@@ -87,7 +86,11 @@ def show_table(runs: list[JobDir]) -> None:
             "title": st.column_config.TextColumn("title ✎", help="Click twice to rename."),
             "note": st.column_config.TextColumn("note ✎", width="medium"),
             "done": st.column_config.ProgressColumn("done", min_value=0, max_value=100, format="%.0f %%"),
-            "held-out loss": st.column_config.NumberColumn(format="%.4f"),
+            "error": st.column_config.NumberColumn(
+                format="%.4f",
+                help="Of the second half of the learning (the denoising loss), on cells it never learned from: lower "
+                "is better, 1 is knowing nothing.",
+            ),
             **{
                 t: st.column_config.NumberColumn(
                     format="%.2f",
@@ -159,7 +162,7 @@ def compare(runs: list[JobDir], titles: dict[str, str]) -> None:
                     base | {"series": series, "legend": {"top": 4, "type": "scroll"}},
                     height=360,
                     key=f"compare-{phase}",
-                    alt=f"Held-out loss of the {phase} of the chosen runs",
+                    alt=f"{PHASES[phase]}: error of the chosen runs on held-out cells",
                 )
             else:
                 st.caption("No curve yet.")

@@ -46,7 +46,7 @@ def show_run(run: JobDir) -> None:
             error_box(status.error)
         parts = {
             "Live cells": lambda: live.show_cells(run, status.active),
-            "Loss curves": lambda: live.show_curves(rows, f"loss-{run.id}"),
+            "Learning curves": lambda: live.show_curves(rows, f"loss-{run.id}"),
             "Settings and log": lambda: live.show_log(run),
         }
         for tab, draw in zip(st.tabs(list(parts), key="train_tabs", on_change="rerun"), parts.values(), strict=True):
@@ -97,7 +97,7 @@ with frame.page(
         if run is None and runs:
             run = runs[0]
         if run is None:
-            st.info("Choose how long to learn and press **Train**. Loss curves and generated cells appear here, live.")
+            st.info("Choose how long to learn and press **Train**. Generated cells and curves appear here, live.")
         else:
             names = [r.id for r in runs]
             titles = {r.id: context.title_of(r) for r in runs}

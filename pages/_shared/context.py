@@ -103,6 +103,9 @@ def dataset_of(run: JobDir) -> Prepared:
 def strip(title: str = "", purpose: str = "", help: str = "") -> None:
     """Draw the strip on top: the page's name, purpose and help, and which dataset and run are open."""
     dataset, run = current("prepare"), current("train")
+    if dataset is None and run is not None and dataset_name(run) in {j.id for j in workspace().datasets()}:
+        choose(dataset=dataset_name(run))  # a run that was opened by its address brings its cells along
+        dataset = current("prepare")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="strip"):
         if title:
             st.markdown(f"# {title}", width="content")

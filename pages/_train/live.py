@@ -16,7 +16,7 @@ from scdiff_core.figures.palette import colours
 from scdiff_core.jobs import Status
 from scdiff_core.workspace import JobDir, read_json
 
-PHASES = {"codec": "Codec: cells to a short code and back", "diffusion": "Diffusion: from noise to codes"}
+PHASES = {"codec": "First: describe each cell in a few numbers", "diffusion": "Then: make new cells from them"}
 POINTS = 500  # a curve shows no more than this
 
 
@@ -77,7 +77,7 @@ def show_cells(run: JobDir, active: bool) -> None:
     snapshots = [int(s) for s in index.get("snapshots", [])]
     if not (run.preview / "real.npz").exists() or not snapshots:
         if active:
-            st.info("The first generated cells appear when the diffusion model begins; the codec learns first.")
+            st.info("The model first learns to describe cells; generated ones appear when the second half begins.")
             st.skeleton(height=420)
         else:
             st.info("No snapshots of this run were kept.")
@@ -179,7 +179,8 @@ def curve_spec(rows: list[dict[str, Any]], strength: float, log: bool) -> dict[s
             "min": "dataMin",
             "max": "dataMax",
         },
-        "yAxis": {"type": "log" if log else "value", "scale": True, "name": "loss", "min": "dataMin", "max": "dataMax"},
+        "yAxis": {"type": "log" if log else "value", "scale": True, "name": "error",
+                  "min": "dataMin", "max": "dataMax"},
         "dataZoom": [{"type": "inside"}],
         "series": series,
     }
@@ -205,7 +206,7 @@ def show_curves(rows: list[dict[str, Any]], key: str) -> None:
                 curve_spec(own, strength, log and positive),
                 height=380,
                 key=f"{key}-{phase}",
-                alt=f"Loss of the {phase} on training and held-out cells",
+                alt=f"{PHASES[phase]}: error on training and held-out cells",
             )
             if log and not positive:
                 st.caption("Some values are not positive: shown on a plain axis.")

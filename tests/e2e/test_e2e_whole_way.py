@@ -162,7 +162,7 @@ def test_the_whole_way_with_a_file_of_ones_own(
     train(page, 40, 100_000)
     page.get_by_role("button", name="Stop", exact=True).wait_for(timeout=LONG)
     painted(page, 300)  # generated cells over real ones, while it trains
-    page.get_by_role("tab", name="Loss curves").click()
+    page.get_by_role("tab", name="Learning curves").click()
     page.locator("canvas[data-zr-dom-id]").first.wait_for(timeout=LONG)
     assert re.search(r"run=[\w-]+", page.url)
 
