@@ -8,8 +8,10 @@ BIN = .venv/bin
 app: .venv/app.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
+# What takes no browser in two processes; then the browser's tests, which must not be kept waiting, alone.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m e2e
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -112,12 +113,17 @@ def where(texts: Sequence[str] | None) -> dict[str, str]:
 
 
 def hold_out(texts: Sequence[str] | None) -> tuple[HoldOut, ...]:
-    """Return the rules of `--hold-out COL=V1,V2`."""
+    """Return the rules of `--hold-out COL=V1,V2`, or `COL=V1 & COL2=V2` where cells must have both."""
     rules = []
     for text in texts or ():
-        column, values = pair(text, "--hold-out")
-        rules.append(HoldOut(column=column, values=tuple(v.strip() for v in values.split(",") if v.strip())))
+        first, *others = (_rule(part) for part in re.split(r"&(?=[^&=]+=)", text))
+        rules.append(first.model_copy(update={"also": tuple(others)}))
     return tuple(rules)
+
+
+def _rule(text: str) -> HoldOut:
+    column, values = pair(text.strip(), "--hold-out")
+    return HoldOut(column=column, values=tuple(v.strip() for v in values.split(",") if v.strip()))
 
 
 def words(texts: Sequence[str] | None) -> tuple[str, ...]:

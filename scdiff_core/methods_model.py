@@ -7,6 +7,7 @@ from typing import Any
 
 from scdiff_core import keys
 from scdiff_core.config import TrainConfig
+from scdiff_core.data.split import words as rule_words
 from scdiff_core.references import Citations
 
 Facts = Mapping[str, Any]
@@ -106,7 +107,7 @@ def split_words(data: Facts, config: Facts, n_train: int, n_test: int) -> str:
     within = [str(roles[k]) for k in (keys.CELL_TYPE, keys.PERTURBATION) if roles.get(k)]
     words = f"{n_train:,} cells were used for training and {n_test:,} held out for testing"
     rules = config.get("hold_out") or ()
-    whole = [f"all cells with {' or '.join(r['values'])} in {r['column']}" for r in rules]
+    whole = [f"all cells with {rule_words(r)}" for r in rules]
     if whole:
         words += f": {listed(whole)}, and of the others"
     elif config:

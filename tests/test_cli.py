@@ -156,6 +156,9 @@ def test_values_of_options() -> None:
     assert cli_tools.words(["CD3D, MS4A1", "NKG7"]) == ("CD3D", "MS4A1", "NKG7")
     rules = cli_tools.hold_out(["donor=d1, d2", "cell type=B"])
     assert [(r.column, r.values) for r in rules] == [("donor", ("d1", "d2")), ("cell type", ("B",))]
+    both, = cli_tools.hold_out(["cell type=B & condition=stim,x&y"])
+    assert (both.column, both.values) == ("cell type", ("B",))
+    assert [(r.column, r.values) for r in both.also] == [("condition", ("stim", "x&y"))]
     assert cli_tools.roles(dict.fromkeys(("cell_type", "perturbation", "control"))) is None
     assert cli_tools.qc({"min_genes": None}, none=False) is None
     assert cli_tools.gene_number("all") == "all"

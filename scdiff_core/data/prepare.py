@@ -153,8 +153,7 @@ def _names(adata: Any, table: pd.DataFrame, config: PrepareConfig, log: Log,
         log.note("note", f"Column '{old}' is now '{new}'",
                  f"The prepared file needs the name '{old}' for its own figures, or cannot hold it.")
     played = {role: renamed.get(column, column) for role, column in roles.columns().items()}
-    hold_out = tuple(h.model_copy(update={"column": renamed.get(h.column, h.column)})
-                     for h in config.hold_out)
+    hold_out = tuple(h.columns(lambda column: renamed.get(column, column)) for h in config.hold_out)
     split.held_out(obs, hold_out)  # unknown names are told before the long work
     return obs, Roles(**played, control=roles.control), hold_out
 
@@ -164,7 +163,7 @@ def _summary(vocab: Vocab, missing: dict[str, int], sizes: tuple[int, ...],
     """Say in a few sentences what the dataset is."""
     lines = [f"{sizes[0]:,} cells of {sizes[3]:,} genes: {sizes[1]:,} to learn from, {sizes[2]:,} to test."]
     for rule in hold_out:
-        lines.append(f"All cells with {' or '.join(rule.values)} in '{rule.column}' are test cells; the others "
+        lines.append(f"All cells with {split.words(rule)} are test cells; the others "
                      "were split at random within each type.")
     for c in vocab:
         what = f"{len(c.values)} values" if c.kind == CATEGORICAL else "a number for each cell"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,28 +32,46 @@ def stratified(strata: np.ndarray, test_fraction: float, rng: np.random.Generato
 
 
 def held_out(obs: pd.DataFrame, hold_out: Sequence[HoldOut]) -> np.ndarray:
-    """Return the cells that have one of the held-out values, bool [N].
+    """Return the cells that one of the rules holds out, bool [N].
 
     Raises
     ------
     ScdiffError
-        A column or a value is not there; the nearest ones are named.
+        A column or a value is not there (the nearest ones are named), or no cell has all that a rule asks for.
     """
     out = np.zeros(len(obs), bool)
     for rule in hold_out:
-        if rule.column not in obs:
-            raise ScdiffError(f"There is no column '{rule.column}' to hold values out of.",
-                              nearest(rule.column, obs.columns) or "The cells have the columns "
-                              + ", ".join(map(str, obs.columns)) + ".", "Choose one of these columns.")
-        labels = as_labels(obs[rule.column])
-        known = sorted(set(labels.tolist()) - {""})
-        for value in rule.values:
-            if value not in known:
-                raise ScdiffError(f"No cell has '{value}' in '{rule.column}', so it cannot be held out.",
-                                  nearest(value, known) or "Its values are " + ", ".join(known[:10]) + ".",
-                                  "Choose one of the values that cells have (after quality control).")
-        out |= np.isin(labels, rule.values)
+        fits = _having(obs, rule)
+        for also in rule.also:
+            fits &= held_out(obs, (also,))
+        if not fits.any():
+            raise ScdiffError("No cell would be held out.", f"None has {words(rule)}.",
+                              "Choose values that occur together (after quality control).")
+        out |= fits
     return out
+
+
+def words(rule: HoldOut | Mapping[str, Any]) -> str:
+    """Return a rule in words: which values in which column, and which in the others."""
+    told = rule if isinstance(rule, Mapping) else rule.model_dump()
+    every = [f"{' or '.join(map(str, told['values']))} in {told['column']}", *map(words, told.get("also") or ())]
+    return " and ".join(every)
+
+
+def _having(obs: pd.DataFrame, rule: HoldOut) -> np.ndarray:
+    """Return the cells that have one of the values of a rule in its column, bool [N]."""
+    if rule.column not in obs:
+        raise ScdiffError(f"There is no column '{rule.column}' to hold values out of.",
+                          nearest(rule.column, obs.columns) or "The cells have the columns "
+                          + ", ".join(map(str, obs.columns)) + ".", "Choose one of these columns.")
+    labels = as_labels(obs[rule.column])
+    known = sorted(set(labels.tolist()) - {""})
+    for value in rule.values:
+        if value not in known:
+            raise ScdiffError(f"No cell has '{value}' in '{rule.column}', so it cannot be held out.",
+                              nearest(value, known) or "Its values are " + ", ".join(known[:10]) + ".",
+                              "Choose one of the values that cells have (after quality control).")
+    return np.isin(labels, rule.values)
 
 
 def split(obs: pd.DataFrame, columns: Sequence[str], hold_out: Sequence[HoldOut], test_fraction: float,

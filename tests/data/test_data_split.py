@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scdiff_core.config import HoldOut
-from scdiff_core.data.split import split
+from scdiff_core.data.split import held_out, split, words
 from scdiff_core.errors import ScdiffError
 
 
@@ -49,3 +49,16 @@ def test_unknown_columns_and_values_are_named():
         split(obs, [], (HoldOut(column="cell_type", values=("plasma",)),), 0.3, 0)
     with pytest.raises(ScdiffError, match="No cell is left to learn from"):
         split(obs, [], (HoldOut(column="cell_type", values=("B", "NK")),), 0.3, 0)
+
+
+def test_a_perturbation_can_be_held_out_in_one_type_alone():
+    obs = pd.DataFrame({"type": list("AABB") * 10, "condition": ["ctrl", "stim"] * 20})
+    rule = HoldOut(column="type", values=("B",), also=(HoldOut(column="condition", values=("stim",)),))
+    where = split(obs, ["type", "condition"], [rule], 0.3, 0)
+    out = ((obs["type"] == "B") & (obs["condition"] == "stim")).to_numpy()
+    assert (where[out] == "test").all() and (where[~out] == "train").any()
+    assert set(where[((obs["type"] == "B") & (obs["condition"] == "ctrl")).to_numpy()]) == {"train", "test"}
+    assert words(rule) == "B in type and stim in condition"
+    never = obs[~out]
+    with pytest.raises(ScdiffError, match="No cell would be held out"):
+        held_out(never, [rule])
