@@ -193,7 +193,7 @@ async def _walk(browser: Any, address: str, first: int, seconds: float, ready: a
     right = wrong = 0
     until = time.monotonic() + seconds
     while right + wrong < len(PAGES) or time.monotonic() < until:
-        name = PAGES[(first + right + wrong) % len(PAGES)]
+        name = PAGES[(first + right + wrong) % len(PAGES)]  # never the page that is there
         told = await page.evaluate(CLOCK, [name, False, 120])
         failed = "seen" not in told or await page.locator("[data-testid=stException]").count()
         right, wrong = (right, wrong + 1) if failed else (right + 1, wrong)
@@ -206,8 +206,9 @@ async def _together(address: str, sessions: int, seconds: float) -> list[tuple[i
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         ready = asyncio.Barrier(sessions)
-        # each begins at another page
-        told = await asyncio.gather(*(_walk(browser, address, i + 1, seconds, ready) for i in range(sessions)))
+        # each begins at another page, but for Home, where all stand
+        told = await asyncio.gather(*(_walk(browser, address, 1 + i % (len(PAGES) - 1), seconds, ready)
+                                      for i in range(sessions)))
         await browser.close()
     return list(told)
 

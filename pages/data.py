@@ -28,7 +28,7 @@ def prepare_form(job: JobDir) -> None:
             chosen = quality.choose_thresholds(found, job.id)
         with st.expander("Genes and test cells", icon=":material/tune:"):
             genes, keep, unknown = options.choose_genes(job.path, found["n_genes"], job.id)
-            held, share, seed = options.choose_split(found["columns"], job.id)
+            held, share, seed = options.choose_split(found["columns"], job.id, job.path, roles)
         name = st.text_input(
             "Name of the dataset", value=source.dataset_name(config.source), key=f"prep_name_{job.id}", max_chars=80
         )

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 
 import typer
 
+from scdiff_core import cli_perturb, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
-from scdiff_core import jobs
 from scdiff_core.cli_tools import say
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import Workspace, read_json, write_json, write_text
@@ -115,7 +115,9 @@ def prepare(
     keep_genes: Annotated[list[str] | None, typer.Option(
         metavar="A,B,...", help="Genes to keep in any case. May be repeated.")] = None,
     hold_out: Annotated[list[str] | None, typer.Option(
-        metavar="COL=V1,V2", help="Values whose cells are all held out. May be repeated.")] = None,
+        metavar="COL=V1,V2", help="Values whose cells are all held out; 'A=x & B=y' for cells that have both; or "
+        "unseen-perturbation, unseen-pair-both (-one, -none), unseen-type[:NAME], unseen-dose, unseen-both. "
+        "Repeatable.")] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of the cells that is held out.")] = 0.3,
     no_qc: Annotated[bool, typer.Option("--no-qc", help="Keep all cells.")] = False,
     min_genes: Annotated[int | None, typer.Option(
@@ -140,7 +142,8 @@ def prepare(
         "read": {"layer": layer, "genome": genome, "orientation": orientation},
         "roles": tools.roles(roles), "qc": tools.qc(thresholds, no_qc),
         "genes": tools.gene_number(genes), "keep_genes": tools.words(keep_genes),
-        "hold_out": tools.hold_out(hold_out), "test_fraction": test_fraction, "seed": seed,
+        "hold_out": tools.hold_out(hold_out), "unseen": tools.unseen(hold_out),
+        "test_fraction": test_fraction, "seed": seed,
     }, "The command")
     job = jobs.create(Workspace(workspace), asked, name)
     code, status = tools.foreground(job)
@@ -158,7 +161,7 @@ def prepare(
 @command()
 def train(
     dataset: Annotated[str | None, typer.Argument(help="A prepared dataset (see `datasets`).")] = None,
-    task: Annotated[str | None, typer.Option(help="What to train for: generate.")] = None,
+    task: Annotated[str | None, typer.Option(help="What to train for: generate (default) or perturb.")] = None,
     preset: Annotated[str | None, typer.Option(help="quick, standard (default) or thorough.")] = None,
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="A setting, such as diffusion.steps=1000. Repeatable.")] = None,
@@ -204,8 +207,14 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
     base = cfg.validate(cfg.TrainConfig, {
         "dataset": dataset, "fingerprint": prepared.fingerprint, "name": new["name"] or "",
         **{k: new[k] for k in ("task", "preset", "device", "seed") if new[k] is not None}}, "The command")
-    codec, diffusion = preset(base.preset, prepared.values)
-    return cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}), new["--set"] or ())
+    if base.task == "perturb":
+        from scdiff_core.data.perturbations import check
+
+        for warning in check(prepared):
+            say(warning)
+    codec, diffusion = preset(base.preset, prepared.values, base.task)
+    return cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}),
+                        cli_perturb.read_sources(new["--set"] or []))
 
 
 def _last_loss(job: Any) -> float | None:
@@ -269,6 +278,9 @@ def _generate(job: Any, asked: cfg.GenerateConfig) -> Any:
         except StopIteration as end:
             return end.value
         progress.tell("generating", step.done / max(1, step.total))
+
+
+command()(cli_perturb.predict)
 
 
 @command()

@@ -115,10 +115,22 @@ def where(texts: Sequence[str] | None) -> dict[str, str]:
 def hold_out(texts: Sequence[str] | None) -> tuple[HoldOut, ...]:
     """Return the rules of `--hold-out COL=V1,V2`, or `COL=V1 & COL2=V2` where cells must have both."""
     rules = []
-    for text in texts or ():
+    for text in (t for t in texts or () if "=" in t):
         first, *others = (_rule(part) for part in re.split(r"&(?=[^&=]+=)", text))
         rules.append(first.model_copy(update={"also": tuple(others)}))
     return tuple(rules)
+
+
+def unseen(texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the words of `--hold-out` that say what a model of perturbations is to guess, such as `unseen-type:B`."""
+    from scdiff_core.analysis.perturb.hold_out import read_word
+
+    words = tuple(t.strip() for t in texts or () if "=" not in t)
+    for word in words:
+        if not word.startswith("unseen"):
+            pair(word, "--hold-out")
+        read_word(word)
+    return words
 
 
 def _rule(text: str) -> HoldOut:

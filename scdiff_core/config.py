@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -58,10 +59,15 @@ class QC(Frozen):
 
 
 class HoldOut(Frozen):
-    """Cells with one of `values` in `column` go to the test split, all of them."""
+    """Cells with one of `values` in `column`, and what `also` asks for, go to the test split, all of them."""
 
     column: str
     values: tuple[str, ...]
+    also: tuple[HoldOut, ...] = ()  # so that a perturbation can be held out in one cell type alone
+
+    def columns(self, name: Callable[[str], str]) -> HoldOut:
+        """Return the rule with every column under another name."""
+        return self.model_copy(update={"column": name(self.column), "also": tuple(a.columns(name) for a in self.also)})
 
 
 class InspectConfig(Frozen):
@@ -86,6 +92,7 @@ class PrepareConfig(Frozen):
     genes: int | Literal["all"] = 2000
     keep_genes: tuple[str, ...] = ()
     hold_out: tuple[HoldOut, ...] = ()
+    unseen: tuple[str, ...] = ()  # what of the perturbations a model is to guess (`analysis.perturb.hold_out.KINDS`)
     test_fraction: float = Field(default=0.3, gt=0, lt=1)
     seed: int = 0
 
@@ -122,6 +129,20 @@ class DiffusionConfig(Frozen):
     patience: int = Field(default=0, ge=0)  # held-out checks without improvement before it stops; 0: never
 
 
+class PerturbConfig(Frozen):
+    """What a model of perturbations learns from besides the cells, and how it makes the spread of cells."""
+
+    pretrained: str | None = None  # a run on the same genes whose codec it begins with
+    gene_sets: tuple[str, ...] = ()  # .gmt files: genes are alike that share sets
+    regulons: tuple[str, ...] = ()  # tables of regulator, target and weight
+    tables: tuple[str, ...] = ()  # a user's own vectors of perturbations
+    spread: Literal["auto", "moved", "diffusion"] = "auto"  # auto: the diffusion where it beats moved controls
+    set_size: int = Field(default=32, ge=2)  # control cells that are looked at together
+    distribution_loss: Literal["none", "energy", "mmd"] = "none"  # beside the denoising loss, over sets
+    distribution_weight: float = Field(default=0.1, ge=0)
+    unconditional: float = Field(default=0.2, ge=0, le=1)  # share of minibatches without a condition
+
+
 class TrainConfig(Frozen):
     """A training run, written once before the start."""
 
@@ -129,11 +150,12 @@ class TrainConfig(Frozen):
     format: int = FORMAT
     dataset: str
     fingerprint: str  # of the prepared dataset
-    task: Literal["generate"] = "generate"
+    task: Literal["generate", "perturb"] = "generate"
     preset: Literal["quick", "standard", "thorough"] = "standard"
     name: str = ""
     codec: CodecConfig = CodecConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
+    perturb: PerturbConfig = PerturbConfig()
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(default=0, ge=0)  # 0: one less than there are cores
@@ -161,11 +183,28 @@ class GenerateConfig(Frozen):
     seed: int = 0
 
 
+PREDICT_CELLS = 200  # of each perturbation, unless another number is asked for
+
+
+class PredictConfig(Frozen):
+    """Which perturbations to predict, for which cells. A covariate that `where` does not name is as in the controls."""
+
+    kind: Literal["predict"] = "predict"
+    format: int = FORMAT
+    run: str
+    perturbations: tuple[str, ...] = Field(min_length=1)  # "A", "A+B"
+    dose: float | None = Field(default=None, ge=0)
+    where: dict[str, str] = {}
+    n_cells: int = Field(default=PREDICT_CELLS, ge=1)  # of each
+    seed: int = 0
+
+
 KINDS: dict[str, type[Frozen]] = {
     "inspect": InspectConfig,
     "prepare": PrepareConfig,
     "train": TrainConfig,
     "generate": GenerateConfig,
+    "predict": PredictConfig,
 }
 
 

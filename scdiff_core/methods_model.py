@@ -106,7 +106,7 @@ def split_words(data: Facts, config: Facts, n_train: int, n_test: int) -> str:
     roles = data.get("roles") or {}
     within = [str(roles[k]) for k in (keys.CELL_TYPE, keys.PERTURBATION) if roles.get(k)]
     words = f"{n_train:,} cells were used for training and {n_test:,} held out for testing"
-    rules = config.get("hold_out") or ()
+    rules = data.get("hold_out") or config.get("hold_out") or ()
     whole = [f"all cells with {rule_words(r)}" for r in rules]
     if whole:
         words += f": {listed(whole)}, and of the others"

@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
+from pages._data import unseen
 from pages._shared.words import plural
-from scdiff_core.config import HoldOut
+from scdiff_core.config import HoldOut, Roles
 from scdiff_core.errors import nearest
 
 
@@ -64,7 +65,8 @@ def choose_genes(folder: Path, n_genes: int, job_id: str) -> tuple[int | str, tu
     return number, tuple(n for n in named if n in known), unknown
 
 
-def choose_split(columns: list[dict[str, Any]], job_id: str) -> tuple[tuple[HoldOut, ...], float, int]:
+def choose_split(columns: list[dict[str, Any]], job_id: str, folder: Path, roles: Roles,
+                 ) -> tuple[tuple[HoldOut, ...], float, int]:
     """Draw the choice of test cells; returns the hold-outs, the share and the seed."""
     usable = {c["name"]: c for c in columns if c["kind"] == "categorical" and c["n_unique"] > 1}
     share = (
@@ -80,15 +82,19 @@ def choose_split(columns: list[dict[str, Any]], job_id: str) -> tuple[tuple[Hold
         / 100
     )
     held: tuple[HoldOut, ...] = ()
+    table = unseen.conditions(folder, roles)
+    kinds = unseen.possible(table) if table is not None else {}
     if usable:
         column = st.selectbox(
             "Hold out all cells of",
-            [None, *usable],
+            [None, *kinds, *usable],
             key=f"prep_hold_{job_id}",
-            format_func=lambda x: "nothing more" if x is None else x,
+            format_func=lambda x: "nothing more" if x is None else f"Unseen {kinds[x]}" if x in kinds else x,
             help="To see how the model does on what it has never seen.",
         )
-        if column:
+        if table is not None and column in kinds:
+            held = unseen.choose(table, str(column), folder, roles, job_id)
+        elif column:
             values = st.multiselect(
                 "Held-out values",
                 [str(v) for v, _ in usable[column]["values"]],

@@ -135,7 +135,7 @@ def choose_source() -> None:
             with st.container(border=True):
                 st.markdown(f"**{title}**  \n{description}")
                 if st.button("Open", key=f"open-{name}", icon=":material/science:"):
-                    look_at(name, ReadConfig())
+                    look_at(f"demo:{name}", ReadConfig())
                     st.rerun()
 
 

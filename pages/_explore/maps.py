@@ -14,7 +14,7 @@ from pages._explore import look as looks
 from pages._explore import state
 from pages._explore.look import Look
 from pages._explore.scene import REAL, Scene
-from pages._shared.cell_canvas import Layer, cell_canvas, gentle_range
+from pages._shared.cell_canvas import Box, Layer, box_of, cell_canvas, gentle_range
 from pages._shared.cell_canvas.colours import whole_range
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import escape
@@ -40,7 +40,8 @@ def draw(scene: Scene, look: Look, *, key: str, height: int) -> None:
             with place:
                 cells = plural(state.total(panels[name]), "cell")
                 st.markdown(f"**{escape(name)}** :gray[{cells}]")
-                _canvas(scene, look, panels[name], key=f"{key}-{name}", height=int(height * 0.62), labels=False)
+                _canvas(scene, look, panels[name], key=f"{key}-{name}", height=int(height * 0.62), labels=False,
+                        behind=shown)
     if left_out > 0:
         st.caption(f"The {len(panels)} largest are shown; {plural(left_out, 'smaller one')} of '{look.split}' "
                    f"{'is' if left_out == 1 else 'are'} not.")
@@ -57,7 +58,8 @@ def split_rows(scene: Scene, look: Look, shown: Mapping[str, np.ndarray]) -> dic
 
 
 def _canvas(scene: Scene, look: Look, shown: Mapping[str, np.ndarray], *, key: str, height: int,
-            labels: bool = True) -> None:
+            labels: bool = True, behind: Mapping[str, np.ndarray] | None = None) -> None:
+    """Draw one canvas of the cells `shown`; those of `behind` lie beneath them in grey, to see where these belong."""
     colour, layers, rows = look.colour, [], {}
     now = state.selected(scene)
     for source in scene.sources:
@@ -73,12 +75,17 @@ def _canvas(scene: Scene, look: Look, shown: Mapping[str, np.ndarray], *, key: s
             values=None if colour.values is None else colour.values[source][keep],
             hover={k: v[keep] for k, v in scene.hover(source).items()},
             grey=source == REAL and look.show == looks.GREY))
+    if layers and behind is not None:
+        # all of them, not the others alone: one array for all panels, which travels once
+        layers = [*(Layer(f"all {scene.word(s)} cells", xy if m.all() else xy[m], behind=True)
+                    for s, m in behind.items() if m.any()
+                    and (xy := scene.xy(look.place, s, look.x, look.y)) is not None), *layers]
     if not layers:
         st.info("No cell of this kind has a place on this map.")
         return
     chosen = {name: (now[s] if at is None else now[s][at]) if s in now else np.zeros(scene.n(s) if at is None
               else len(at), bool) for name, (s, at) in rows.items()} if now else None
-    numbers = " and ".join(f"{len(layer.xy):,} {layer.name} cells" for layer in layers)
+    numbers = " and ".join(f"{len(layer.xy):,} {layer.name} cells" for layer in layers if not layer.behind)
     x, y = look.axes()
     cell_canvas(
         layers, key=key, height=height, categories=colour.categories, palette=colour.palette,
@@ -110,20 +117,10 @@ def _first(scene: Scene, colour: Any) -> tuple[float, float] | None:
     return None if colour.values is None else gentle_range(*(colour.values[s] for s in scene.sources))
 
 
-def _extent(scene: Scene, look: Look) -> tuple[float, float, float, float] | None:
+def _extent(scene: Scene, look: Look) -> Box | None:
     """Return the frame of the real cells, the same for every panel."""
     xy = scene.xy(look.place, REAL, look.x, look.y)
-    if xy is None or not len(xy):
-        return None
-    across, upwards = np.ascontiguousarray(xy.T)  # along the cells: far quicker than along the pairs
-    known = np.isfinite(across) & np.isfinite(upwards)
-    if not known.any():
-        return None
-    ends = []
-    for values in (across[known], upwards[known]):
-        low, high = float(values.min()), float(values.max())
-        ends += [low, high] if high > low else [low - 0.5, high + 0.5]
-    return ends[0], ends[1], ends[2], ends[3]
+    return None if xy is None else box_of(xy)
 
 
 # ---- the same view as a file ----

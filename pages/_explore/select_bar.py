@@ -74,22 +74,25 @@ def show(scene: Scene) -> None:
     else:
         st.markdown(":gray[Nothing selected. Draw round cells with the lasso or a box, gate them by genes, or take "
                     "a whole group.]")
+    # only what can be done now: what appears stands to the right of what was there before
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=state.key(scene, "bar")):
-        st.button("", icon=":material/undo:", key=state.key(scene, "undo"), disabled=not past.past,
-                  on_click=state.undo, args=(scene,), help="Undo: back to the selection before", type="tertiary")
-        st.button("", icon=":material/redo:", key=state.key(scene, "redo"), disabled=not past.future,
-                  on_click=state.redo, args=(scene,), help="Redo", type="tertiary")
-        st.button("Invert", key=state.key(scene, "invert"), on_click=_invert, args=(scene,), type="tertiary",
-                  disabled=not now)
-        st.button("Clear", key=state.key(scene, "clear"), on_click=state.select, args=(scene, {}), type="tertiary",
-                  disabled=not now)
         gate.popover(scene)
-        _save_popover(scene, bool(now))
-        _saved_popover(scene, saved)
+        if saved:
+            _saved_popover(scene, saved)
+        if past.past or past.future:
+            st.button("", icon=":material/undo:", key=state.key(scene, "undo"), disabled=not past.past,
+                      on_click=state.undo, args=(scene,), help="Undo: back to the selection before", type="tertiary")
+            st.button("", icon=":material/redo:", key=state.key(scene, "redo"), disabled=not past.future,
+                      on_click=state.redo, args=(scene,), help="Redo", type="tertiary")
+        if now:
+            st.button("Invert", key=state.key(scene, "invert"), on_click=_invert, args=(scene,), type="tertiary")
+            st.button("Clear", key=state.key(scene, "clear"), on_click=state.select, args=(scene, {}),
+                      type="tertiary")
+            _save_popover(scene)
 
 
-def _save_popover(scene: Scene, anything: bool) -> None:
-    with st.popover("Save", icon=":material/bookmark_add:", disabled=not anything):
+def _save_popover(scene: Scene) -> None:
+    with st.popover("Save", icon=":material/bookmark_add:", key=state.key(scene, "save")):
         with st.form(state.key(scene, "save_form"), border=False):
             st.text_input("Name of these cells", key=state.key(scene, "save_as"), placeholder="activated T cells",
                           max_chars=80)
@@ -100,7 +103,7 @@ def _save_popover(scene: Scene, anything: bool) -> None:
 
 
 def _saved_popover(scene: Scene, saved: Mapping[str, str]) -> None:
-    with st.popover(f"Saved ({len(saved)})", icon=":material/bookmarks:", disabled=not saved):
+    with st.popover(f"Saved ({len(saved)})", icon=":material/bookmarks:", key=state.key(scene, "saved")):
         for name, number in saved.items():
             with st.container(horizontal=True, vertical_alignment="bottom"):
                 st.button(name, key=state.key(scene, f"load-{name}"), on_click=state.move, args=(scene, number),
@@ -110,10 +113,9 @@ def _saved_popover(scene: Scene, saved: Mapping[str, str]) -> None:
                                   on_change=_rename, args=(scene, name))
                 st.button("", icon=":material/delete:", key=state.key(scene, f"drop-{name}"), on_click=_delete,
                           args=(scene, name), type="tertiary", help=f"Delete '{name}'")
-        if saved:
-            st.download_button(
-                "Lists of cells (.csv)", data=lambda: cells_csv(scene), file_name=f"{scene.name}-saved-cells.csv",
-                mime="text/csv", on_click="ignore", icon=":material/table:", key=state.key(scene, "saved_csv"))
+        st.download_button(
+            "Lists of cells (.csv)", data=lambda: cells_csv(scene), file_name=f"{scene.name}-saved-cells.csv",
+            mime="text/csv", on_click="ignore", icon=":material/table:", key=state.key(scene, "saved_csv"))
 
 
 def cells_csv(scene: Scene) -> str:

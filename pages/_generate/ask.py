@@ -76,65 +76,54 @@ def choose_condition(covariate: Covariate, run: JobDir) -> str:
     )
 
 
+def _draw_advanced() -> None:
+    """Draw how the cells are made."""
+    st.slider("Guidance scale", 0.0, 5.0, GUIDANCE, 0.05, key="generate_scale", persist_state="session",
+              help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical and less "
+              "varied. 0: without regard to it.")
+    sampler = st.selectbox("Sampler", list(SAMPLERS), format_func=SAMPLERS.__getitem__, key="generate_sampler",
+                           persist_state="session", help="How noise is turned into cells.")
+    st.number_input("Steps", 1, 1000, SAMPLER_STEPS[sampler], key=f"generate_steps_{sampler}",
+                    persist_state="session")
+    if sampler == "ddim":
+        st.slider("Randomness (eta)", 0.0, 1.0, 0.0, 0.05, key="generate_eta", persist_state="session",
+                  help="0: DDIM, no fresh noise. 1: as much as DDPM.")
+    st.number_input("Seed", 0, 2**31 - 1, 0, key="generate_seed", persist_state="session",
+                    help="The same seed gives the same cells.")
+
+
+def _advanced() -> dict[str, str | int | float]:
+    """Return how the cells are made: what was chosen in this session, or the usual."""
+    def chosen(name: str, usual: float) -> float:
+        value = st.session_state.get(f"generate_{name}")
+        return usual if value is None else value  # an emptied field
+
+    sampler = str(st.session_state.get("generate_sampler") or next(iter(SAMPLERS)))
+    return {
+        "guidance_scale": float(chosen("scale", GUIDANCE)),
+        "sampler": sampler,
+        "steps": int(chosen(f"steps_{sampler}", SAMPLER_STEPS[sampler])),
+        "eta": float(chosen("eta", 0.0)) if sampler == "ddim" else 0.0,
+        "seed": int(chosen("seed", 0)),
+    }
+
+
 def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
     """Draw all settings and return them."""
     n_cells = st.number_input("How many cells", 1, 100_000, 500, 100, key="generate_n", persist_state="session")
     where = {c.column: choose_condition(c, run) for c in prepared.vocab.covariates}
-    with st.expander("Advanced", icon=":material/tune:"):
-        scale = st.slider(
-            "Guidance scale",
-            0.0,
-            5.0,
-            GUIDANCE,
-            0.05,
-            key="generate_scale",
-            persist_state="session",
-            help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical "
-            "and less varied. 0: without regard to it.",
-        )
-        sampler = st.selectbox(
-            "Sampler",
-            list(SAMPLERS),
-            format_func=SAMPLERS.__getitem__,
-            key="generate_sampler",
-            persist_state="session",
-            help="How noise is turned into cells.",
-        )
-        steps = st.number_input(
-            "Steps", 1, 1000, SAMPLER_STEPS[sampler], key=f"generate_steps_{sampler}", persist_state="session"
-        )
-        eta = 0.0
-        if sampler == "ddim":
-            eta = st.slider(
-                "Randomness (eta)",
-                0.0,
-                1.0,
-                0.0,
-                0.05,
-                key="generate_eta",
-                persist_state="session",
-                help="0: DDIM, no fresh noise. 1: as much as DDPM.",
-            )
-        seed = st.number_input(
-            "Seed",
-            0,
-            2**31 - 1,
-            0,
-            key="generate_seed",
-            persist_state="session",
-            help="The same seed gives the same cells.",
-        )
+    # drawn only while it is open: what is folded takes its time at every change of page
+    with st.expander("Advanced", icon=":material/tune:", key="generate_advanced", on_change="rerun") as folded:
+        if folded.open:
+            _draw_advanced()
+    how = _advanced()
     return validate(
         GenerateConfig,
         {
             "run": run.id,
             "n_cells": int(n_cells),
             "where": {k: v for k, v in where.items() if v != keys.AS_IN_DATA},
-            "guidance_scale": float(scale),
-            "sampler": sampler,
-            "steps": int(steps),
-            "eta": float(eta),
-            "seed": int(seed),
+            **how,
         },
         "The settings",
     )

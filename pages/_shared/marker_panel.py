@@ -23,6 +23,7 @@ from scdiff_core.figures.palette import DEFAULT, colour_map
 
 __all__ = ["CellSet", "show_markers", "take_genes"]
 
+TALLEST = 760  # px of a figure; a taller one scrolls in its frame, and what stands beneath stays near
 UNIT = "Values are log1p of counts scaled to 10,000 a cell."
 MEANING = {
     DOTS: "Dot size: share of the group's cells in which the gene was seen. Colour: mean over all its cells{scaled}.",
@@ -84,8 +85,11 @@ def _panel(sets: tuple[CellSet, ...], genes: np.ndarray, suggested: list[str], g
         name = f"{stem}-{kind.lower().replace(' ', '-')}"
         figure_bar(partial(few.file, kind), name, f"{key}-file-{KINDS.index(kind)}", partial(few.table, kind))
         shown = " and ".join(k.words for k in markers.kinds)
-        st.plotly_chart(few.figure(kind), config=CONFIG, key=f"{key}-figure-{KINDS.index(kind)}",
-                        alt=f"{kind} of {len(few.genes)} genes in {len(few.groups)} groups, {shown} cells")
+        figure = few.figure(kind)
+        tall = int(figure.layout.height or 0) > TALLEST
+        with st.container(height=TALLEST if tall else "content", border=tall, key=f"{key}-frame"):  # scrolls within
+            st.plotly_chart(figure, config=CONFIG, key=f"{key}-figure-{KINDS.index(kind)}",
+                            alt=f"{kind} of {len(few.genes)} genes in {len(few.groups)} groups, {shown} cells")
         # beneath the figure, which stays where it is
         more = f"The first {MOST[kind]} of {len(lists.genes)} genes. " if len(lists.genes) > MOST[kind] else ""
         st.caption(more + MEANING[kind].format(scaled=SCALED if scaled else "") + " " + UNIT)

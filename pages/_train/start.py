@@ -7,15 +7,19 @@ from typing import Any
 import streamlit as st
 
 from pages._shared import context, worker
-from pages._shared.trouble import error_box
+from pages._shared.trouble import error_box, escape
 from pages._shared.words import duration
+from pages._train import perturb
 from scdiff_core import jobs, keys
 from scdiff_core.config import TrainConfig, validate
+from scdiff_core.data.perturbations import check
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.presets import preset
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
+GENERATE, PERTURB = "generate", "perturb"
+TASKS = {GENERATE: "Generate cells", PERTURB: "Predict perturbations"}
 PRESETS = {
     "quick": "Quick: a first look",
     "standard": "Standard: the one to trust",
@@ -23,12 +27,40 @@ PRESETS = {
 }
 
 
-def estimates(dataset: JobDir, prepared: Prepared) -> dict[str, float] | None:
+def estimate_key(prepared: Prepared, task: str) -> str:
+    """Return the name under which the timing of a dataset and task is kept."""
+    return f"estimate-{prepared.fingerprint}-{task}"
+
+
+def choose_task(prepared: Prepared) -> str:
+    """Draw what to train for, where the data has perturbations; and what is wrong with them, where something is."""
+    if not prepared.roles.perturbation:
+        return GENERATE
+    task = str(
+        st.segmented_control(
+            "What for",
+            list(TASKS),
+            default=PERTURB if prepared.roles.control else GENERATE,
+            required=True,
+            format_func=TASKS.__getitem__,
+            key=f"train_task-{prepared.name}",
+            persist_state="session",
+            help="**Predict perturbations** learns what each one does to control cells, and asks for a control label. "
+            "**Generate cells** learns all cells by their labels.",
+        )
+    )
+    if task == PERTURB:
+        for warning in check(prepared):
+            st.caption(f":material/info: {escape(warning)}")
+    return task
+
+
+def estimates(dataset: JobDir, prepared: Prepared, task: str) -> dict[str, float] | None:
     """Return the seconds each preset would take here, from a short timing in the worker; None while it runs."""
     known: dict[str, dict[str, float]] = st.session_state.setdefault("estimates", {})
-    key = f"estimate-{prepared.fingerprint}"
+    key = estimate_key(prepared, task)
     if key not in known:
-        asked = worker.submit(key, "estimate", dataset=dataset.id, presets=list(PRESETS))
+        asked = worker.submit(key, "estimate", dataset=dataset.id, presets=list(PRESETS), task=task)
         said = asked.look(0.05)
         if not asked.ended:
             return None
@@ -37,9 +69,9 @@ def estimates(dataset: JobDir, prepared: Prepared) -> dict[str, float] | None:
     return known[key]
 
 
-def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
+def choose_preset(dataset: JobDir, prepared: Prepared, task: str) -> str:
     """Draw the presets with their estimated times."""
-    times = estimates(dataset, prepared)
+    times = estimates(dataset, prepared, task)
 
     def words(name: str) -> str:
         return PRESETS[name] + (f" · about {duration(times[name])}" if times and name in times else "")
@@ -52,7 +84,7 @@ def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
 
         @st.fragment(run_every=0.7, key="estimate")
         def beat() -> None:
-            asked = worker.under_way(f"estimate-{prepared.fingerprint}")
+            asked = worker.under_way(estimate_key(prepared, task))
             if asked is None or (asked.look() and asked.ended):
                 st.rerun(scope="app")
             st.caption(":material/timer: Timing a few steps on this machine…")
@@ -62,9 +94,9 @@ def choose_preset(dataset: JobDir, prepared: Prepared) -> str:
     return chosen
 
 
-def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
+def advanced(prepared: Prepared, name: str, task: str) -> dict[str, Any]:
     """Draw the folded settings; returns the fields of `TrainConfig` they set."""
-    codec, diffusion = preset(name, prepared.values)
+    codec, diffusion = preset(name, prepared.values, task)
     with st.expander("Advanced", icon=":material/tune:"):
         kind = st.selectbox(
             "Codec",
@@ -106,12 +138,13 @@ def advanced(prepared: Prepared, name: str) -> dict[str, Any]:
                 "mps": "Apple GPU (MPS)",
             }.__getitem__,
         )
+        more = {"perturb": perturb.settings(prepared)} if task == PERTURB else {}
         title = st.text_input("Title of the run", key="train_title", placeholder="a name you will know it by")
     codec = codec.model_copy(update={"kind": kind, "steps": int(codec_steps)})
     diffusion = diffusion.model_copy(
         update={"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr), "patience": int(patience)}
     )
-    return {"codec": codec, "diffusion": diffusion, "seed": int(seed), "device": device, "name": title}
+    return {"codec": codec, "diffusion": diffusion, "seed": int(seed), "device": device, "name": title, **more}
 
 
 def start_form(dataset: JobDir) -> None:
@@ -119,13 +152,14 @@ def start_form(dataset: JobDir) -> None:
     prepared = context.open_dataset(dataset)
     labels = ", ".join(prepared.roles.columns().values()) or "no labels: it learns the cells as one"
     st.caption(f"{len(prepared.rows(keys.TRAIN)):,} cells to learn from · {prepared.n_genes:,} genes · {labels}")
-    name = choose_preset(dataset, prepared)
-    settings = advanced(prepared, name)
+    task = choose_task(prepared)
+    name = choose_preset(dataset, prepared, task)
+    settings = advanced(prepared, name, task)
     if st.button("Train", type="primary", icon=":material/play_arrow:", key="start_training"):
         try:
             config = validate(
                 TrainConfig,
-                {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name, **settings},
+                {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name, "task": task, **settings},
                 "The settings",
             )
             run = jobs.create(context.workspace(), config)

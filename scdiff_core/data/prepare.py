@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scdiff_core import __version__, keys
+from scdiff_core.analysis.perturb import hold_out as unseen
 from scdiff_core.config import FORMAT, HoldOut, PrepareConfig, Roles
 from scdiff_core.data import cells, embed, genes, plain_obs, qc, split
 from scdiff_core.data.check import Checked, check
@@ -80,6 +81,8 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
     if values == keys.CONTINUOUS:
         obs[keys.TOTAL_COUNTS] = keys.TARGET_SUM
     total = obs[keys.TOTAL_COUNTS].to_numpy(np.float32)
+    for word in config.unseen:
+        hold_out += unseen.propose(obs, roles, word, config.seed)
     obs[keys.SPLIT] = split.split(obs, [c for c in (roles.cell_type, roles.perturbation) if c], hold_out,
                                   config.test_fraction, config.seed)
     train = (obs[keys.SPLIT] == keys.TRAIN).to_numpy()
@@ -121,7 +124,8 @@ def prepare(config: PrepareConfig, job: JobDir, progress: Progress) -> Prepared:
     write_json(job.path / REPORT, {
         **meta, "name": config.name, "source": config.source,
         **dict(zip(("n_cells", "n_train", "n_test", "n_genes"), sizes, strict=True)),
-        "n_pca": len(components), "summary": _summary(vocab, missing, sizes, hold_out), "steps": log.steps,
+        "n_pca": len(components), "steps": log.steps, "hold_out": [rule.model_dump() for rule in hold_out],
+        "summary": _summary(vocab, missing, sizes, hold_out) + unseen.leakage_lines(obs, roles, hold_out),
         "findings": [f.to_dict() for f in log.findings], "missing_labels": missing,
         "seconds": round(time.time() - started, 2), "cpu_seconds": round(time.process_time() - cpu, 2)})
     progress("Done", 1.0)
@@ -155,6 +159,8 @@ def _names(adata: Any, table: pd.DataFrame, config: PrepareConfig, log: Log,
     played = {role: renamed.get(column, column) for role, column in roles.columns().items()}
     hold_out = tuple(h.columns(lambda column: renamed.get(column, column)) for h in config.hold_out)
     split.held_out(obs, hold_out)  # unknown names are told before the long work
+    for word in config.unseen:
+        unseen.read_word(word)
     return obs, Roles(**played, control=roles.control), hold_out
 
 

@@ -16,6 +16,7 @@ from scdiff_core.engine.train import Training
 
 WARM, TIMED = 2, 5  # steps
 SOME = 512  # cells to time with
+RESPONSE_SECONDS = 15.0  # the mean of perturbations is fitted, and the ways to move cells are tried
 
 
 def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
@@ -41,13 +42,15 @@ def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
             began = time.perf_counter()
             encode(training.codec, training.cells)
             encoding = (time.perf_counter() - began) / len(training.cells)
-            diffusion_phase = training.phase("diffusion")
-            diffusion = _step_seconds(diffusion_phase)
+            last = RESPONSE_SECONDS
+            if config.task == "generate":
+                diffusion = training.phase("diffusion")
+                last = _step_seconds(diffusion) * diffusion.steps * (1 + SHARE)
     finally:
         torch.set_num_threads(threads)
     n = len(prepared.rows(keys.TRAIN))
     calibration = encoding * (2 * n + 4 * min(n, TABLE_CELLS))
-    return codec * codec_phase.steps + calibration + diffusion * diffusion_phase.steps * (1 + SHARE)
+    return codec * codec_phase.steps + calibration + last
 
 
 def _step_seconds(phase: Phase) -> float:

@@ -100,6 +100,10 @@ class Model:
             It is not trained yet, damaged, or from a newer version.
         """
         config = job.config()
+        if config.task != "generate":
+            raise ScdiffError(f"The run '{job.id}' does not generate cells.",
+                              "It was trained to predict perturbations.",
+                              "Ask it on the Perturb page, or with `predict`.")
         state, meta = checkpoint.load(checkpoint.path_of(job, which))
         if meta["phase"] != "diffusion":
             raise ScdiffError(f"The run '{job.id}' has no model yet.",

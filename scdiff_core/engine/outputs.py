@@ -159,14 +159,14 @@ def write_set(path: Path, adata: AnnData, config: GenerateConfig, prepared: Prep
     view: dict[str, np.ndarray] = {}
     if prepared is not None:
         umap = umap or umap_of(prepared)
-        pca = prepared.project(_aligned(adata, prepared).layers[keys.LOG1P])
+        pca = prepared.project(aligned(adata, prepared).layers[keys.LOG1P])
         view = first_view(adata, prepared, pca, umap)
-        _write_view(path, view)
+        write_view(path, view)
     recipe = {**json.loads(adata.uns[keys.SCDIFF]), "config": config.model_dump(mode="json"),
               "n_cells": int(adata.n_obs)}
     write_json(path / RECIPE, recipe)
     if prepared is not None and umap is not None:
-        _write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
+        write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
     return GeneratedSet(path)
 
 
@@ -227,11 +227,12 @@ def first_view(adata: AnnData, prepared: Prepared, pca: np.ndarray, umap: UmapMo
             "distance": distance.astype(np.float32), "codes": codes.astype(np.int32)}
 
 
-def _write_view(path: Path, view: dict[str, np.ndarray]) -> None:
+def write_view(path: Path, view: dict[str, np.ndarray]) -> None:
+    """Write what the page draws (see `GeneratedSet.view`)."""
     atomic_write(path / VIEW, lambda p: _savez(p, view))
 
 
-def _aligned(adata: AnnData, prepared: Prepared) -> AnnData:
+def aligned(adata: AnnData, prepared: Prepared) -> AnnData:
     """Return the cells with the genes of a dataset; raises `ScdiffError` where they are others."""
     if np.array_equal(adata.var_names.to_numpy(str), prepared.genes):
         return adata
@@ -255,7 +256,7 @@ def write_report(made: GeneratedSet, prepared: Prepared, config: GenerateConfig,
     from scdiff_core.analysis.report_card import report_card
 
     train, test = (real_rows(prepared, config.where, split) for split in (keys.TRAIN, keys.TEST))
-    report = report_card(generated_cells(_aligned(made.cells(), prepared), prepared),
+    report = report_card(generated_cells(aligned(made.cells(), prepared), prepared),
                          real_cells(prepared, train), real_cells(prepared, test),
                          values=prepared.values, seed=config.seed, progress=progress, thorough=thorough)
     write_json(made.path / REPORT, report.to_dict())
@@ -312,3 +313,6 @@ def generated_cells(adata: AnnData, prepared: Prepared) -> Cells:
                  log1p=sp.csr_matrix(adata.layers[keys.LOG1P], dtype=np.float32),
                  total_counts=adata.obs[keys.TOTAL_COUNTS].to_numpy(np.float32),
                  labels=as_labels(adata.obs[column]) if column else None)
+
+
+_write_view = write_view

@@ -15,8 +15,8 @@ PRESETS: dict[str, tuple[CodecConfig, DiffusionConfig]] = {
 }
 
 
-def preset(name: str, values: str = keys.COUNTS) -> tuple[CodecConfig, DiffusionConfig]:
-    """Return the settings of a preset for counts or continuous values.
+def preset(name: str, values: str = keys.COUNTS, task: str = "generate") -> tuple[CodecConfig, DiffusionConfig]:
+    """Return the settings of a preset for counts or continuous values, and for a task.
 
     Raises
     ------

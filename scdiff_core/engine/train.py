@@ -1,4 +1,4 @@
-"""Training as a generator: codec, calibration, diffusion; it can be stopped and resumed between any two steps."""
+"""Training as a generator: codec, calibration, then what the task needs; stopped and resumed between any two steps."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import Preview
 from scdiff_core.engine.train_codec import CodecPhase, build_codec, codec_steps, is_positive, start_codec
 from scdiff_core.engine.train_diffusion import DiffusionPhase, build_backbone
+from scdiff_core.engine.train_perturb import ResponsePhase, begin_with, check_task
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
 EVENT_EVERY = 0.2  # s between two events
 CODEC_CHECKS = 40  # looks at the codec's held-out loss
-NAMES = ("codec", "calibrate", "diffusion")
+PHASES = {"generate": ("codec", "calibrate", "diffusion"), "perturb": ("codec", "calibrate", "response")}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Training:
     def __init__(self, prepared: Prepared, config: TrainConfig, n_max: int | None = None) -> None:
         self.config = config
         self.device = choose(config.device)
+        if config.task == "perturb":
+            check_task(prepared)
         rows, kept = split_training(prepared, config.seed)
         rows, kept = rows[:n_max], kept[:n_max]
         if len(rows) < 2:
@@ -79,16 +82,20 @@ class Training:
             self.network = build_backbone(config.diffusion, self.codec.n_dims, self.sizes.n_values,
                                           self.sizes.n_continuous)
         start_codec(self.codec, prepared, rows)
+        if config.perturb.pretrained is not None:
+            begin_with(self.codec, prepared, config)
         self.codec, self.network = self.codec.to(self.device), self.network.to(self.device)
 
     def phase(self, name: str) -> Phase:
         """Make a phase; the one before it must be done."""
-        seed = 3 * self.config.seed + NAMES.index(name)
+        seed = 3 * self.config.seed + PHASES[self.config.task].index(name)
         if name == "codec":
             return CodecPhase(self.codec, self.config.codec, self.cells, self.held_out, seed, self.device)
         self.codec.requires_grad_(False).eval()
         if name == "calibrate":
             return CalibratePhase(self.codec, self.cells, self.held_out, seed)
+        if name == "response":
+            return ResponsePhase(self.codec, self.prepared, self.config, seed)
         return DiffusionPhase(self.codec, self.network, self.config.diffusion, self.cells, self.held_out, seed,
                               self.device)
 
@@ -114,6 +121,7 @@ class _Run:
 
     def __init__(self, job: JobDir, training: Training, resume: bool) -> None:
         self.job, self.training, self.config = job, training, training.config
+        self.names = PHASES[self.config.task]
         self.offsets, self.total = self._plan()
         self.saved: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         if resume:
@@ -130,17 +138,18 @@ class _Run:
     def _plan(self) -> tuple[dict[str, int], int]:
         """Return at which step of the whole each phase begins, and the steps of the whole."""
         offsets, total = {}, 0
-        for name, steps in zip(NAMES, (codec_steps(self.config.codec), 1, self.config.diffusion.steps), strict=True):
+        steps = {"codec": codec_steps(self.config.codec), "diffusion": self.config.diffusion.steps}
+        for name in self.names:
             offsets[name] = total
-            total += steps
+            total += steps.get(name, 1)
         return offsets, total
 
     def events(self) -> Iterator[Event]:
         """Go through the phases that are left."""
-        first = NAMES.index(self.saved[1]["phase"]) if self.saved else 0
+        first = self.names.index(self.saved[1]["phase"]) if self.saved else 0
         if self.saved:
             self.training.codec.load_state_dict(checkpoint.under(self.saved[0], "codec"))
-        for name in NAMES[first:]:
+        for name in self.names[first:]:
             phase = self.training.phase(name)
             if self.saved:
                 phase.restore(*self.saved)
@@ -185,6 +194,10 @@ class _Run:
             if checked or now - self.event_at >= EVENT_EVERY:
                 yield self._event(phase, loss_test)
         self._save(phase)
+        if isinstance(phase, ResponsePhase):
+            tensors, meta = phase.result()
+            checkpoint.save(checkpoint.path_of(self.job, checkpoint.BEST), tensors,
+                            self._meta(phase, {**meta, "phase": phase.name, "step": phase.step}))
         return False
 
     def _take_losses(self, phase: Phase) -> None:
@@ -216,7 +229,7 @@ class _Run:
             self.speed = rate if phase.step == self.taken else 0.7 * self.speed + 0.3 * rate
         self.event_at, self.taken = now, 0
         done = self.offsets[phase.name] + phase.step
-        total = done if phase.name == NAMES[-1] and phase.finished else self.total
+        total = done if phase.name == self.names[-1] and phase.finished else self.total
         return Event(phase.name, done, total, self.shown, loss_test, round(self.speed, 1),
                      memory_mb(self.training.device), str(self.training.device.type), stopped)
 

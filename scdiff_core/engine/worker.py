@@ -11,11 +11,16 @@ generate   run, config, out_dir                  done, out_dir, n_cells, seconds
 report     out_dir                               done, report (as `Report.to_dict`)
 export     out_dir, format (csv.gz)              done, path
 full       run, n_cells, seed                    done, page (of the full report)
-estimate   dataset, presets                      done, seconds (preset -> seconds)
+estimate   dataset, presets, task                done, seconds (preset -> seconds)
 compare    dataset, fingerprint, a, b, out_dir,  done, path (of table.csv), n_a, n_b, seconds
            names
 score      dataset, fingerprint, sources, name,  done, path (of the folder), found, missing, seconds
            genes, out_dir
+predict    run, config, out_dir, selection       done, out_dir, n_cells, seconds, note
+screen     run, config, out_dir, title,          done, out_dir, n, refused, seconds, note
+           selection
+next       run, candidates, out_dir, cell_type,  done, out_dir, n, refused
+           n_cells, most
 =========  ====================================  ==============================================
 
 `run` is the id of a run, or the path of its directory. `a` and `b` are {"source": "real" or "RUN/SET", "rows": a mask
@@ -40,7 +45,7 @@ from typing import IO, Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs, process
-from scdiff_core.engine import explore_ops, outputs, report_full
+from scdiff_core.engine import explore_ops, outputs, perturb_ops, report_full
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.workspace import JobDir, Workspace, disk_full, is_full
 
@@ -89,7 +94,9 @@ class Service:
         known: dict[str, Callable[..., Result]] = {
             "warm": self.warm, "generate": self.generate, "report": self.report,
             "export": self.export, "full": self.full, "estimate": self.estimate,
-            "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self)}
+            "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self),
+            "predict": partial(perturb_ops.predict, self), "screen": partial(perturb_ops.screen, self),
+            "next": partial(perturb_ops.next_experiments, self)}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")
@@ -135,6 +142,8 @@ class Service:
         from scdiff_core.engine.generate import generate
 
         job = self.job(run)
+        if job.config().task == "perturb":
+            return perturb_ops.warm(self, tell, run)
         tell("loading the model", 0.0)
         for _ in generate(self.model(job), cfg.GenerateConfig(run=job.id, n_cells=WARM_CELLS, steps=2)):
             tell("loading the model", 0.3)
@@ -198,7 +207,7 @@ class Service:
             outputs.write_cells(path, made.cells())
         return {"path": str(path)}
 
-    def estimate(self, tell: Tell, dataset: str, presets: list[str]) -> Result:
+    def estimate(self, tell: Tell, dataset: str, presets: list[str], task: str = "generate") -> Result:
         """Time a short stretch of training and tell how long each preset will take, in seconds."""
         from scdiff_core.data.prepared import Prepared
         from scdiff_core.engine.estimate import estimate_seconds
@@ -210,9 +219,9 @@ class Service:
         seconds = {}
         for i, name in enumerate(presets):
             tell("timing a few steps", (i + 0.5) / len(presets))
-            codec, diffusion = preset(name, prepared.values)
+            codec, diffusion = preset(name, prepared.values, task)
             config = cfg.validate(cfg.TrainConfig, {
-                "dataset": dataset, "fingerprint": prepared.fingerprint, "preset": name,
+                "dataset": dataset, "fingerprint": prepared.fingerprint, "preset": name, "task": task,
                 "codec": codec, "diffusion": diffusion}, "The preset")
             seconds[name] = round(float(estimate_seconds(prepared, config)), 1)
         return {"seconds": seconds}

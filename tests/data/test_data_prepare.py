@@ -243,3 +243,18 @@ def test_progress_may_stop_it(tmp_path):
         prepare(config, job, stop)
     assert not (job.path / "prepared.h5ad").exists()
     assert prepare(config, job, quiet).n_cells > 600
+
+
+def test_what_is_to_be_guessed_is_held_out_by_a_word(tmp_path):
+    from scdiff_core.data.simulate import simulate
+
+    adata = simulate(1500, 250)
+    roles = Roles(cell_type="cell_type", perturbation="perturbation", control="control", dose="dose")
+    made, job = prepare_adata(adata, tmp_path, unseen=("unseen-pair-both",), roles=roles, qc=QC(), genes=200)
+    report = json.loads((job.path / "report.json").read_text())
+    out = made.obs["perturbation"].astype(str).str.contains("+", regex=False).to_numpy()
+    assert (made.obs["split"][out] == "test").all()
+    assert set(report["hold_out"][0]["values"]) == set(made.obs["perturbation"][out])
+    assert any("the nearest in training is" in line for line in report["summary"])
+    with pytest.raises(ScdiffError, match="Did you mean 'unseen-dose'"):
+        prepare_adata(adata, tmp_path / "x", unseen=("unseen-dosis",), roles=roles, qc=QC(), genes=200)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -31,6 +31,8 @@ FLAGS = [
 ]
 # software rendering says that reading pixels is slow, which is true and harmless
 HARMLESS = r"GPU stall due to ReadPixels|GL Driver Message \(OpenGL, Performance"
+# on a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer
+BESIDE = re.compile(r"^http://127\.0\.0\.1:\d+/[\w-]+/_stcore/(?:health|host-config)$")
 OURS = re.compile(r"^(?:(?:https?|wss?)://127\.0\.0\.1[:/]|blob:http://127\.0\.0\.1[:/]|data:|about:)")
 
 
@@ -138,8 +140,13 @@ def open_page(chromium: Browser, forgive: list[str]) -> Iterator[Callable[..., P
     """Return what opens a page of its own, ``open_page(color_scheme="dark", viewport=...)``, all watched."""
     contexts, errors, requests = [], [], []
 
+    def note(said: ConsoleMessage) -> None:
+        answer = " 404 " in said.text and BESIDE.match(said.location.get("url", ""))
+        if said.type == "error" and not answer:
+            errors.append(said.text)
+
     def watch(page: Page) -> None:
-        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
 
     def start(**options: Any) -> Page:

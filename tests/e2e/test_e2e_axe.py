@@ -156,9 +156,3 @@ def test_no_page_of_an_empty_workspace_has_a_serious_violation(
         go(page, name)
         found += violations(page, axe, name)
     assert found == [], "\n".join(found)
-
-
-@pytest.fixture
-def forgive() -> list[str]:
-    """On a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer."""
-    return [r"the server responded with a status of 404 \(Not Found\)"]

@@ -25,12 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LONG = 120_000  # ms; a loaded machine of two cores
 
 
-@pytest.fixture
-def forgive() -> list[str]:
-    """On a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer."""
-    return [r"the server responded with a status of 404 \(Not Found\)"]
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the demo in it."""

@@ -19,12 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SLOW = 300_000  # ms; thorough forests on a busy machine
 
 
-@pytest.fixture
-def forgive() -> list[str]:
-    """Streamlit asks for its health below the page's own path first when a page is opened by its address."""
-    return ["404"]
-
-
 @pytest.mark.slow
 def test_a_report_is_made_cancelled_made_again_and_needs_nothing_else(
         serve: Callable[..., str], open_page: Callable[..., Page], chromium: Browser, tmp_path: Path) -> None:

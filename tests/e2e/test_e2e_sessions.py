@@ -19,12 +19,6 @@ SESSIONS, LONG = 10, 240_000
 PAGES = ("Data", "Train", "Generate", "Runs", "Methods")
 
 
-@pytest.fixture
-def forgive() -> list[str]:
-    """On a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer."""
-    return [r"the server responded with a status of 404 \(Not Found\)"]
-
-
 @pytest.mark.slow
 def test_ten_sessions_walk_all_pages_at_once(
         open_page: Callable[..., Page], serve: Any, tmp_path: Path) -> None:

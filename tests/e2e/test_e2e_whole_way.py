@@ -26,12 +26,6 @@ CANVAS = "canvas.cc-cells"
 LONG = 240_000  # ms; a loaded machine of two cores
 
 
-@pytest.fixture
-def forgive() -> list[str]:
-    """On a deep link Streamlit first asks beside the page for its own health, and takes the 404 as an answer."""
-    return [r"the server responded with a status of 404 \(Not Found\)"]
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace that the whole file shares, as one person's work does."""

@@ -112,3 +112,29 @@ def test_renaming_a_run_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.M
     at = open_page("runs", run=demo_model.NAME)
     assert at.selectbox[0].options == ["My blood"]
     assert json.loads((run.path / "notes.json").read_text())["note"] == "first try"
+
+
+def test_a_demo_is_opened_and_its_perturbations_held_out_by_a_click(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scdiff_core.data.inspect import inspect
+
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path))
+    monkeypatch.setattr("scdiff_core.jobs.start", lambda job: None)  # looked at here, not in a process of its own
+    at = open_page("data")
+    at.session_state["source_way"] = "A demo"
+    at.run()
+    next(b for b in at.button if b.key == "open-perturb").click().run()
+    job = Workspace(tmp_path).list("inspect")[0]
+    assert job.config().source == "demo:perturb"
+    inspect(job.config(), job, lambda words, share: None)
+    (job.path / "status.json").write_text(json.dumps({"state": "finished", "step": 1, "total": 1}))
+    at.run()
+    hold = next(s for s in at.selectbox if s.label == "Hold out all cells of")
+    hold.select_index([o.startswith("Unseen perturbed cells of a cell type") for o in hold.options].index(True)).run()
+    next(s for s in at.selectbox if s.label == "Which").set_value("type_B").run()
+    assert "the same perturbation is in training elsewhere" in words(at).replace("\\", "")
+    next(b for b in at.button if b.key == "prepare").click().run()
+    assert not at.exception and not at.error
+    asked = Workspace(tmp_path).list("prepare")[0].config()
+    assert asked.hold_out[0].column == "perturbation"
+    assert [(a.column, a.values) for a in asked.hold_out[0].also] == [("cell_type", ("type_B",))]

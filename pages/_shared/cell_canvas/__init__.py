@@ -20,10 +20,10 @@ import streamlit as st
 from pages._shared.cell_canvas import memory
 from pages._shared.cell_canvas.colours import gentle_range
 from pages._shared.cell_canvas.memory import OnSelect
-from pages._shared.cell_canvas.pack import Layer, frame, pack
+from pages._shared.cell_canvas.pack import Box, Layer, box_of, frame, pack
 from pages._shared.cell_canvas.plain import plain_cells
 
-__all__ = ["Layer", "OnSelect", "cell_canvas", "gentle_range", "pack"]
+__all__ = ["Box", "Layer", "OnSelect", "box_of", "cell_canvas", "gentle_range", "pack"]
 
 _HERE = Path(__file__).parent
 _PARTS = (
@@ -64,7 +64,7 @@ def cell_canvas(
     colour_map: str | Sequence[str] = "viridis",
     labels: bool = False,
     summary: str = "",
-    extent: tuple[float, float, float, float] | None = None,
+    extent: Box | None = None,
     fallback: bool = False,
     selected: Mapping[str, np.ndarray] | None = None,
     on_select: OnSelect | None = None,

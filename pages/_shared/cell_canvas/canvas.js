@@ -9,11 +9,13 @@ function looksOf(meta) {
 }
 
 class CellCanvas {
-  constructor(root) {
+  constructor(root, whenCalm) {
     this.root = root.querySelector(".cc");
     const find = (name) => this.root.querySelector(name);
     this.plot = find(".cc-plot");
-    this.canvas = find(".cc-cells");
+    this.renderer = WebGLRenderer.start(find(".cc-cells")) || new FlatRenderer(find(".cc-cells"));
+    this.canvas = this.renderer.canvas; // that of the page, or one that was kept in its place
+    this.canvas.dataset.renderer = this.renderer.name;
     this.over = find(".cc-over");
     this.note = find(".cc-note");
     this.view = new View();
@@ -23,14 +25,14 @@ class CellCanvas {
     this.hiddenOf = new Map(); // hidden groups of each list of categories seen so far
     this.range = [0, 1]; // of the colours; the legend's handles change it
     this.send = () => {};
-    this.mailbox = new Mailbox((meta) => this.update(meta), (hashes) => this.send("lack", hashes));
+    this.mailbox = new Mailbox(
+      (meta) => this.update(meta), (hashes) => this.send("lack", hashes),
+      (patience, ask) => whenCalm(this.root, patience, ask));
     this.selection = new Selection(this);
     this.tip = new Tip(find(".cc-tip"), this);
     this.table = new CellTable(find(".cc-table"), this);
     this.legend = new Legend(find(".cc-legend"), this);
     this.tools = new Tools(this);
-    this.renderer = WebGLRenderer.start(this.canvas) || new FlatRenderer(this.canvas);
-    this.canvas.dataset.renderer = this.renderer.name;
     this.listening = new AbortController();
     listen(this, this.listening.signal);
     this.watch = new ResizeObserver(() => this.fitSize());
@@ -118,6 +120,11 @@ class CellCanvas {
   // The layers whose cells are coloured by group.
   grouped() {
     return this.layers.filter((l) => !l.spec.grey && l.spec.by === "codes");
+  }
+
+  // The layers that are spoken of: all but what the others lie in.
+  listed() {
+    return this.layers.filter((l) => !l.spec.behind);
   }
 
   layer(name) {
@@ -260,6 +267,7 @@ class CellCanvas {
   countPainted() {
     const hidden = this.hiddenCodes();
     return this.shownLayers().reduce((sum, layer) => {
+      if (layer.spec.behind) return sum;
       if (layer.spec.grey || layer.spec.by !== "codes") return sum + layer.spec.n;
       return sum + layer.countByCode().reduce((n, c, code) => n + (hidden.has(code) ? 0 : c), 0);
     }, 0);

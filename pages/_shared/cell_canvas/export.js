@@ -40,7 +40,7 @@ function drawMark(pen, [x, y], radius, theme) {
 function picture(app) {
   const { view, theme, meta } = app;
   const ratio = Math.max(2, window.devicePixelRatio || 1);
-  const side = app.layers.length > 1 || meta.colour.kind !== "one" ? 220 : 0;
+  const side = app.listed().length > 1 || meta.colour.kind !== "one" ? 220 : 0;
   const sheet = document.createElement("canvas");
   sheet.width = Math.round((view.width + side) * ratio);
   sheet.height = Math.round(view.height * ratio);
@@ -87,8 +87,8 @@ function drawKey(pen, app, left, width) {
   };
   pen.textAlign = "left";
   pen.textBaseline = "middle";
-  if (app.layers.length > 1 || meta.colour.kind === "one") {
-    for (const layer of app.shownLayers()) {
+  if (app.listed().length > 1 || meta.colour.kind === "one") {
+    for (const layer of app.shownLayers().filter((l) => !l.spec.behind)) {
       const { name, shape, grey, n } = layer.spec;
       const chip = grey ? theme.grey : meta.colour.kind === "one" ? [...layer.lut.subarray(0, 3)] : theme.text;
       line(css(chip), shape === "ring", `${name} (${n.toLocaleString("en-US")})`);

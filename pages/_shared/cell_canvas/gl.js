@@ -57,8 +57,20 @@ void main() {
   pixel = vec4(colour.rgb * ink + back * under, ink + under);
 }`;
 
+// Setting up a context and its shaders takes longer than drawing, by far where there is no graphics card: those of
+// canvases that have left the page are kept, and taken over by the next ones, with the element they belong to.
+const SPARE = [];
+const MOST_SPARE = 2; // browsers allow few contexts at a time
+
 class WebGLRenderer {
   static start(canvas) {
+    const kept = SPARE.splice(0).filter((renderer) => !renderer.lost);
+    if (kept.length) {
+      const renderer = kept.pop();
+      SPARE.push(...kept);
+      renderer.takeThePlaceOf(canvas);
+      return renderer;
+    }
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true });
     return gl ? new WebGLRenderer(canvas, gl) : null;
   }
@@ -69,6 +81,14 @@ class WebGLRenderer {
     this.gl = gl;
     this.uploads = 0;
     this.restore();
+  }
+
+  // Stand where the template's canvas stands, as new: without size, picture and what was said of the last cells.
+  takeThePlaceOf(canvas) {
+    for (const { name } of [...this.canvas.attributes]) this.canvas.removeAttribute(name);
+    for (const { name, value } of canvas.attributes) this.canvas.setAttribute(name, value);
+    canvas.replaceWith(this.canvas);
+    this.uploads = 0;
   }
 
   // Everything that is lost with the context: the program here, the buffers as they are next needed.
@@ -204,7 +224,12 @@ class WebGLRenderer {
 
   destroy() {
     for (const layer of [...this.held.keys()]) this.forget(layer);
+    if (!this.lost && SPARE.length < MOST_SPARE) {
+      this.canvas.remove();
+      SPARE.push(this);
+      return;
+    }
     const lose = this.gl.getExtension("WEBGL_lose_context");
-    if (lose) lose.loseContext(); // browsers allow few contexts at a time: hand it back now
+    if (lose) lose.loseContext(); // handed back now
   }
 }

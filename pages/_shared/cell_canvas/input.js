@@ -147,10 +147,10 @@ function listen(app, signal) {
 // Streamlit calls this on every rerun with new data, on the same element: the scatter is built once.
 const canvases = new WeakMap();
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue, whenCalm }) {
   let app = canvases.get(parentElement);
   if (!app) {
-    app = new CellCanvas(parentElement);
+    app = new CellCanvas(parentElement, whenCalm);
     canvases.set(parentElement, app);
   }
   app.send = setTriggerValue;

@@ -24,7 +24,8 @@ class Legend {
   }
 
   update() {
-    const { meta, layers, theme } = this.app;
+    const { meta, theme } = this.app;
+    const layers = this.app.listed();
     const groups = this.app.groups();
     const signature = JSON.stringify([
       layers.map((l) => [l.spec.name, l.spec.shape, l.spec.grey]),
@@ -39,7 +40,8 @@ class Legend {
   }
 
   build(groups) {
-    const { meta, layers, theme } = this.app;
+    const { meta, theme } = this.app;
+    const layers = this.app.listed();
     const { colour } = meta;
     this.rows = [];
     this.node.replaceChildren();
@@ -49,7 +51,7 @@ class Legend {
         const chip = layer.spec.grey ? theme.grey : colour.kind === "one" ? layer.lut.subarray(0, 3) : theme.text;
         set.append(this.row({
           name: layer.spec.name, shown: layer.spec.name, chip: css([...chip]), shape: layer.spec.shape,
-          hidden: this.app.hiddenLayers, others: () => this.app.layers.map((l) => l.spec.name),
+          hidden: this.app.hiddenLayers, others: () => this.app.listed().map((l) => l.spec.name),
           count: () => this.app.layer(layer.spec.name).spec.n,
           pick: (mode) => this.app.selection.layer(layer.spec.name, mode),
         }));

@@ -13,8 +13,44 @@ function codeOf(hash) {
   return codes.get(hash);
 }
 
+// Asking makes Streamlit run the page that it shows once more. Asked between a press and its answer that would undo
+// the press, above all a change of page: so whoever asks waits until it is answered, and all has been calm for a while.
+const ANSWER = 5000; // ms after which a press is one that nothing answers
+const CHANGE = 20000; // the same of a link to another page
+const CALM = 1000; // ms after a run in which what it drew, or took away, is settled
+let busy = performance.now() + ANSWER; // until when: something may have been pressed before this code was there
+let pressed = true; // and not answered yet
+let left = null; // the page that a link was pressed on, until another one is there
+const running = () => {
+  const state = document.querySelector("[data-test-script-state]")?.dataset.testScriptState;
+  return state !== undefined && state !== "notRunning";
+};
+const later = (ms) => { busy = Math.max(busy, performance.now() + ms); };
+document.addEventListener("click", (event) => {
+  pressed = true;
+  const link = event.target instanceof Element && event.target.closest("a[href]");
+  if (link) left = location.pathname;
+  later(link ? CHANGE : ANSWER);
+}, true);
+new MutationObserver(() => {
+  if (left !== null && left !== location.pathname) left = null;
+  if (running()) pressed = false;
+  else if (!pressed && left === null) busy = performance.now() + CALM;
+}).observe(document.documentElement, { subtree: true, attributeFilter: ["data-test-script-state"] });
+
+// Call `ask` after `patience` ms, as soon as all is calm; never for a canvas that has left the page. Returns what
+// takes that back.
+function whenCalm(node, patience, ask) {
+  let timer = setTimeout(function look() {
+    if (!node.isConnected) return;
+    if (running() || performance.now() < busy) timer = setTimeout(look, 100);
+    else ask();
+  }, patience);
+  return () => clearTimeout(timer);
+}
+
 export default async function (component) {
-  const { data, setTriggerValue } = component;
+  const { data, parentElement, setTriggerValue } = component;
   if (!data) return undefined;
   const size = new DataView(data.buffer, data.byteOffset).getUint32(4, true);
   const head = JSON.parse(new TextDecoder().decode(data.subarray(8, 8 + size)));
@@ -25,8 +61,8 @@ export default async function (component) {
     const text = data.slice(8 + size + here[0], 8 + size + here[0] + here[1]);
     code.found(import(URL.createObjectURL(new Blob([text], { type: "text/javascript" }))));
   }
-  const timer = setTimeout(() => setTriggerValue("lack", [head.code]), PATIENCE_OF_LOADER);
+  const stop = whenCalm(parentElement, PATIENCE_OF_LOADER, () => setTriggerValue("lack", [head.code]));
   const module = await code.module;
-  clearTimeout(timer);
-  return module.default(component);
+  stop();
+  return module.default({ ...component, whenCalm });
 }

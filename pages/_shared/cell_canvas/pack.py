@@ -20,6 +20,8 @@ import pandas as pd
 from pages._shared.cell_canvas.colours import OKABE_ITO, colour_stops, gentle_range, whole_range
 
 MAGIC = b"CELL"
+Box = tuple[float, float, float, float]  # x0, x1, y0, y1
+UNIT: Box = (0.0, 1.0, 0.0, 1.0)  # the frame of no cells
 _NOWHERE = -32768  # the position of a cell without coordinates
 _HALF = 32767
 _NO_VALUE = 65535  # the code of a missing continuous value; the highest one has the code below
@@ -45,6 +47,8 @@ class Layer:
         What the tooltip shows besides: name to one entry a cell, words or numbers.
     grey
         Drawn grey, as a background; its codes and values still stand in the tooltip.
+    behind
+        Drawn grey and nothing more: what the others lie in, not to be pointed at, selected, counted or listed.
     size
         Point size relative to what suits the number of cells.
     """
@@ -56,6 +60,7 @@ class Layer:
     values: np.ndarray | None = None
     hover: Mapping[str, Sequence[Any] | np.ndarray] = field(default_factory=dict)
     grey: bool = False
+    behind: bool = False
     size: float = 1.0
 
 
@@ -90,7 +95,7 @@ def pack(
     colour_map: str | Sequence[str] = "viridis",
     labels: bool = False,
     summary: str = "",
-    extent: tuple[float, float, float, float] | None = None,
+    extent: Box | None = None,
     selected: Mapping[str, np.ndarray] | None = None,
     select: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Arrays]:
@@ -168,20 +173,23 @@ def _points(layer: Layer) -> np.ndarray:
     return xy
 
 
-def _extent_of(layers: Sequence[Layer], points: Sequence[np.ndarray]) -> tuple[float, float, float, float]:
+def _extent_of(layers: Sequence[Layer], points: Sequence[np.ndarray]) -> Box:
     dots = [xy for layer, xy in zip(layers, points, strict=True) if layer.shape == "dot" and len(xy)]
     chosen = dots or [xy for xy in points if len(xy)]
-    return _box(np.concatenate(chosen)) if chosen else (0.0, 1.0, 0.0, 1.0)
+    return (box_of(np.concatenate(chosen)) if chosen else None) or UNIT
 
 
-def _box(xy: np.ndarray) -> tuple[float, float, float, float]:
-    """x0, x1, y0, y1 of the finite positions; never empty, so that it can be divided by."""
+def box_of(xy: np.ndarray) -> Box | None:
+    """Return x0, x1, y0, y1 of the finite positions [n, 2], None where there are none.
+
+    Never empty, so that it can be divided by.
+    """
     x, y = np.ascontiguousarray(xy.T)  # along the cells: ten times faster than along the pairs
     known = np.isfinite(x) & np.isfinite(y)
     if not known.all():
         x, y = x[known], y[known]
     if not len(x):
-        return 0.0, 1.0, 0.0, 1.0
+        return None
     low, high = np.array([x.min(), y.min()], float), np.array([x.max(), y.max()], float)
     flat = high <= low
     low, high = np.where(flat, low - 0.5, low), np.where(flat, high + 0.5, high)
@@ -200,10 +208,10 @@ def _layer(
     arrays: Arrays,
     n_categories: int,
     limits: tuple[float, float],
-    extent: tuple[float, float, float, float],
+    extent: Box,
     selected: np.ndarray | None,
 ) -> dict[str, Any]:
-    box = _box(xy)
+    box = box_of(xy) or UNIT
     low = np.array([box[0], box[2]], dtype=np.float32)
     span = np.array([box[1] - box[0], box[3] - box[2]], dtype=np.float32)
     with np.errstate(invalid="ignore"):
@@ -219,12 +227,13 @@ def _layer(
     spec: dict[str, Any] = {
         "name": layer.name,
         "shape": layer.shape,
-        "grey": bool(layer.grey),
+        "grey": bool(layer.grey or layer.behind),
+        "behind": bool(layer.behind),
         "size": float(layer.size),
         "n": len(xy),
         "box": list(box),
         "xy": arrays.name(place, "i2", salt=repr(box)),
-        "outside": int(np.count_nonzero(outside)),
+        "outside": 0 if layer.behind else int(np.count_nonzero(outside)),
         "by": "values" if layer.values is not None else "codes" if layer.codes is not None else "one",
         "hover": [_column(layer, name, entries, arrays) for name, entries in layer.hover.items()],
     }

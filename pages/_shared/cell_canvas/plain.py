@@ -59,8 +59,8 @@ def plain_scatter(
             told.add(name)
 
         groups = rows_of(layer, len(categories))
-        if layer.grey or (layer.values is None and layer.codes is None):
-            add(groups[0][1], layer.name, {"color": _GREY if layer.grey else palette[0]})
+        if layer.grey or layer.behind or (layer.values is None and layer.codes is None):
+            add(groups[0][1], layer.name, {"color": _GREY if layer.grey or layer.behind else palette[0]})
         elif layer.values is not None:
             stops = colour_stops(colour_map)
             low, high = value_range or (None, None)
@@ -85,7 +85,7 @@ def plain_scatter(
 def rows_of(layer: Layer, n_categories: int) -> list[tuple[int | None, np.ndarray]]:
     """Return the cells of each trace of a layer: its category (None: no label, or not by category) and its rows."""
     everything = np.arange(len(layer.xy))
-    if layer.grey or layer.values is not None or layer.codes is None:
+    if layer.grey or layer.behind or layer.values is not None or layer.codes is None:
         return [(None, everything)]
     codes = np.asarray(layer.codes)
     found: list[tuple[int | None, np.ndarray]] = [

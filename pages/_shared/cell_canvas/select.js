@@ -151,7 +151,7 @@ class Selection {
 
   // Whether a cell can be taken: it is on the screen's map and not hidden in the legend.
   reachable(layer) {
-    if (this.app.hiddenLayers.has(layer.spec.name)) return () => false;
+    if (layer.spec.behind || this.app.hiddenLayers.has(layer.spec.name)) return () => false;
     const { grey, by } = layer.spec;
     const { xy, codes } = layer;
     const hidden = this.app.hiddenCodes();

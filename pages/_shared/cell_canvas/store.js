@@ -55,16 +55,19 @@ function hashesOf(meta) {
   return refs.filter(Boolean).map((ref) => ref.h);
 }
 
-// What one canvas waits for: calls `ready(meta)` once all arrays are here, and `ask(hashes)` for what stays away.
+// What one canvas waits for: calls `ready(meta)` once all arrays are here, and `ask(hashes)` for what stays away;
+// `whenCalm(patience, do)` says when that may be (see loader.js), and returns what takes it back.
 class Mailbox {
-  constructor(ready, ask) {
+  constructor(ready, ask, whenCalm) {
     this.ready = ready;
     this.ask = ask;
+    this.whenCalm = whenCalm;
+    this.hush = () => {};
   }
 
   receive(bytes) {
     this.meta = unpack(bytes);
-    clearTimeout(this.timer);
+    this.hush();
     const others = [...store.waiting].filter((box) => box !== this);
     this.look(true);
     others.forEach((box) => box.look(false));
@@ -81,12 +84,12 @@ class Mailbox {
     }
     store.waiting.add(this);
     if (patient) {
-      this.timer = setTimeout(() => this.ask(hashes.filter((hash) => !store.get(hash))), PATIENCE);
+      this.hush = this.whenCalm(PATIENCE, () => this.ask(hashes.filter((hash) => !store.get(hash))));
     }
   }
 
   stop() {
-    clearTimeout(this.timer);
+    this.hush();
     store.waiting.delete(this);
   }
 }

@@ -13,7 +13,8 @@ class CellTable {
   }
 
   fill() {
-    const { meta, layers, selection } = this.app;
+    const { meta, selection } = this.app;
+    const layers = this.app.listed();
     const rows = this.app.groups().length ? this.byGroup() : this.byLayer();
     const caption = [meta.summary, selection.n ? `${selection.n.toLocaleString("en-US")} selected` : ""];
     const signature = JSON.stringify([caption, rows]);
@@ -38,7 +39,8 @@ class CellTable {
   }
 
   byGroup() {
-    const { layers, selection, meta } = this.app;
+    const { selection, meta } = this.app;
+    const layers = this.app.listed();
     const coded = layers.filter((l) => l.codes);
     const selected = coded.map((l) => selection.countByCode(l));
     const say = (n) => n.toLocaleString("en-US");
@@ -54,14 +56,15 @@ class CellTable {
     const say = (n) => n.toLocaleString("en-US");
     const { n } = this.app.selection;
     const total = ["all", ...coded.map((l) => say(l.spec.n)), say(coded.reduce((sum, l) => sum + l.marked, 0))];
-    const rest = this.app.layers.filter((l) => !coded.includes(l))
+    const rest = this.app.listed().filter((l) => !coded.includes(l))
       .map((l) => [cellsOf(l), ...coded.map((_, k) => (k ? "" : say(l.spec.n))), say(l.marked)]);
     return n || coded.length ? [total, ...rest] : rest;
   }
 
   // Coloured by values, or by nothing: what there is of each layer.
   byLayer() {
-    const { layers, meta } = this.app;
+    const { meta } = this.app;
+    const layers = this.app.listed();
     const valued = layers.some((l) => l.values);
     const title = meta.colour.title || "value";
     const head = ["cells", "number", ...(valued ? [`${title}, lowest`, "median", "highest"] : []), "selected"];

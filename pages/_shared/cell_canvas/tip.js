@@ -12,7 +12,7 @@ class Tip {
     const visible = (layer, i) => layer.lut[4 * entryOf(layer, i, this.app.range) + 3] > 0;
     let best = null;
     if (!meta) return best;
-    for (const layer of [...this.app.shownLayers()].reverse()) {
+    for (const layer of this.app.shownLayers().filter((l) => !l.spec.behind).reverse()) {
       const hit = layer.nearest(view, px, py, 10, visible);
       // what lies on top wins, unless something beneath is clearly nearer
       if (hit && (!best || hit.distance + 3 < best.distance)) best = { ...hit, layer };

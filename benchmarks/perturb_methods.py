@@ -1,0 +1,185 @@
+"""The predictions that are compared: ours, whole and its mean alone, and every baseline, from the same cells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from benchmarks import stages
+from benchmarks.perturb_data import Task, gene_sets, knowledge
+from scdiff_core import keys
+from scdiff_core.analysis.perturb import baselines
+from scdiff_core.analysis.perturb.splits import Condition
+from scdiff_core.config import TrainConfig, override, validate
+from scdiff_core.workspace import JobDir, Workspace
+
+OURS, MEAN = "ours", "ours, mean alone"
+LEARN = (*stages.LEARN, "analysis/perturb")
+LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "programs.py", "gain.py",
+             "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py", "explore_ops.py")
+MOST_CELLS = 200
+
+
+@lru_cache
+def learn_hash() -> str:
+    """Return what code a trained model follows from, as it was when the benchmark began."""
+    return stages.source_hash(LEARN, LEARN_NOT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of a condition: cells log1p [n, G], the mean it states [G], and other things it says."""
+
+    cells: Any
+    mean: np.ndarray
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything fitted on one fold: the run of ours, and what the baselines need."""
+
+    task: Task
+    seed: int
+    job: JobDir | None
+    train_s: float
+
+    @cached_property
+    def model(self) -> Any:
+        """The trained model of ours."""
+        from scdiff_core.engine.perturb_model import PerturbModel
+
+        assert self.job is not None
+        return PerturbModel.load(self.job)
+
+    @cached_property
+    def response(self) -> Any:
+        """The mean of ours: that of the run, or, without one, fitted here with the same embeddings."""
+        if self.job is not None:
+            return self.model.response
+        from scdiff_core.analysis.perturb.effects import detect
+        from scdiff_core.analysis.perturb.embeddings import from_control
+        from scdiff_core.analysis.perturb.response import ResponseModel
+
+        known = self.task.known
+        controls = np.concatenate([a.rows for a in known.arms.arms if a.perturbation.is_control])
+        vectors = [from_control(known.log1p[controls], known.genes.tolist())]
+        if is_genes(self.task):
+            vectors.append(gene_sets())
+        return ResponseModel.fit(known.arms, known.genes.tolist(), vectors, seed=self.seed,
+                                 detected=detect(known.log1p, known.arms, seed=self.seed))
+
+    def answer(self, method: str, condition: Condition, n: int) -> Answer | None:
+        """Return what a method says, with `n` cells; None where it has no answer."""
+        perturbation, dose, kind = condition
+        asked = baselines.Question(perturbation, dose, kind)
+        known = self.task.known
+        if method == OURS:
+            return self._ours(condition, n)
+        if method == MEAN:
+            found = self.response.predict(perturbation, dose, kind)
+            guess = baselines.moved(known, kind, found.shift, n, np.random.default_rng(self.seed), found.how)
+            return Answer(guess.cells, guess.mean, {"how": found.how, "effect": found.effect})
+        if method == baselines.LATENT:
+            if self.job is None:
+                return None
+            made = baselines.latent_arithmetic(known, asked, n, self.seed, *self.codec)
+        else:
+            made = baselines.guess(method, known, asked, n, self.seed)
+        return None if made is None else Answer(made.cells, made.mean, {"how": made.how})
+
+    def _ours(self, condition: Condition, n: int) -> Answer:
+        perturbation, dose, kind = condition
+        where = {str(self.task.prepared.roles.cell_type): kind} if kind else {}
+        began = time.perf_counter(), time.process_time()
+        found = self.model.ask(perturbation, dose, where, n_cells=n, seed=self.seed)
+        taken = time.perf_counter() - began[0], time.process_time() - began[1]
+        return Answer(found.log1p, found.control_mean + found.response.shift, {
+            "how": found.response.how, "effect": found.response.effect, "reach": found.response.reach,
+            "half": found.half, "seconds": taken[0], "cpu_s": taken[1]})
+
+    @cached_property
+    def codec(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, int], Any]]:
+        """Rows to codes, and codes to log1p cells, by the codec of our own run."""
+        return codec_calls(self.task, self.model.codec, self.seed)
+
+
+def codec_calls(task: Task, codec: Any, seed: int) -> tuple[Callable[[np.ndarray], np.ndarray],
+                                                           Callable[[np.ndarray, int], Any]]:
+    """Return what latent arithmetic needs of a calibrated codec; the library size moves with the rest."""
+    import torch
+
+    from scdiff_core.data.prepared import to_log1p
+    from scdiff_core.engine.batches import Cells
+    from scdiff_core.engine.generate import sparse
+
+    prepared = task.prepared
+
+    @torch.no_grad()
+    def encode(rows: np.ndarray) -> np.ndarray:
+        cells = Cells(prepared, rows, torch.device("cpu"))
+        generator = torch.Generator().manual_seed(seed)
+        return torch.cat([codec.encode(m.log1p, m.total).sample(generator) for m in cells.chunks()]).numpy()
+
+    @torch.no_grad()
+    def decode(z: np.ndarray, seed: int) -> Any:
+        values, total = codec.sample(torch.from_numpy(z.astype(np.float32)), torch.Generator().manual_seed(seed))
+        made = sparse(values.numpy())
+        return to_log1p(made, total.numpy()) if codec.counts else made
+
+    return encode, decode
+
+
+def is_genes(task: Task) -> bool:
+    """Say whether what is perturbed are genes that gene sets know."""
+    return task.case.name.startswith(("norman", "mcfaline"))
+
+
+def fit(workspace: Workspace, task: Task, seed: int, preset_name: str, settings: tuple[str, ...] = (),
+        with_ours: bool = True, fresh: bool = False) -> Fitted:
+    """Train ours on a fold with a preset as it is (and, for genes, the gene sets that stand ready)."""
+    if not with_ours:
+        return Fitted(task, seed, None, 0.0)
+    more = tuple(knowledge()) if is_genes(task) else ()
+    job, seconds = train(workspace, task, seed, preset_name, (*more, *settings), fresh)
+    return Fitted(task, seed, job, seconds)
+
+
+def train(workspace: Workspace, task: Task, seed: int, preset_name: str, settings: tuple[str, ...],
+          fresh: bool = False) -> tuple[JobDir, float]:
+    """Train one run for perturbations; returns it and its CPU seconds."""
+    from scdiff_core.engine.presets import preset
+
+    prepared = task.prepared
+    codec, diffusion = preset(preset_name, prepared.values, "perturb")
+    config = override(validate(TrainConfig, {
+        "dataset": task.dataset.id, "fingerprint": prepared.fingerprint, "task": "perturb", "preset": preset_name,
+        "codec": codec, "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"),
+        settings)
+    key = stages.digest(config.model_dump(mode="json", exclude={"name", "preset"}), learn_hash())
+    job, done = stages._begin(workspace, config, f"perturb-{seed}-{key}", fresh)
+    if done is None:
+        from scdiff_core.engine.train import train as run
+
+        began = time.process_time()
+        for event in run(job, prepared, config, resume=False):
+            if event.loss_test is not None:
+                stages.say(f"\r{task.fold.name}: {event.phase} {event.step}/{event.total}  ", end="")
+        stages.say("")
+        done = stages._end(job, {"seconds": time.process_time() - began})
+    return job, float(done["seconds"])
+
+
+def n_cells(task: Task, condition: Condition) -> int:
+    """Return how many cells every method is asked for: no more than there are controls to start from."""
+    return int(min(MOST_CELLS, len(task.known.control_rows(condition[2]))))
+
+
+def training_cells(task: Task) -> int:
+    """Return how many cells are learnt from."""
+    return len(task.prepared.rows(keys.TRAIN))

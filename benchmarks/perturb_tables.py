@@ -1,0 +1,278 @@
+"""Markdown tables of the benchmark of perturbations, from its results as plain JSON. No figure is typed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.tables import markdown
+from scdiff_core.analysis.perturb import panel
+from scdiff_core.analysis.perturb.scores import HIGHER
+
+OURS, MEAN, FLOOR, BASE = "ours", "ours, mean alone", "floor", "mean response"
+TITLES = {"pearson": "Pearson of change, control", "pearson_centroid": "Pearson of change, centroid", "pds": "PDS, all",
+          "e_distance": "E-distance", "mmd": "MMD", "overlap_20": "top-20 overlap", "overlap_50": "top-50 overlap",
+          "variance_ratio": "variance ratio", "pearson_cells": "Pearson, of the cells"}
+BETTER = {**HIGHER, "pds": True}
+VARIANCE = (0.9, 1.1)
+Row = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return results as plain JSON: numpy numbers as Python's, and what is not finite as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def by_condition(rows: Iterable[Row], method: str, key: str) -> dict[str, float]:
+    """Return the mean over seeds of one figure for every condition that has it."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["method"] == method and row.get(key) is not None:
+            found.setdefault(row["condition"], []).append(row[key])
+    return {c: float(np.mean(v)) for c, v in found.items()}
+
+
+def mean_se(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and its standard error over conditions; NaN for the second where there is one."""
+    array = np.asarray(values, float)
+    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else float("nan")
+
+
+def show(values: Sequence[float], digits: int = 3) -> str:
+    """Return mean ± standard error; a dash for nothing."""
+    if not len(values):
+        return "–"
+    mean, se = mean_se(values)
+    return f"{mean:.{digits}f}" + (f" ± {se:.{digits}f}" if math.isfinite(se) else "")
+
+
+def methods(rows: Sequence[Row]) -> list[str]:
+    """Return the methods in the order in which they were measured, the floor last."""
+    found = list(dict.fromkeys(r["method"] for r in rows))
+    return [m for m in found if m != FLOOR] + [m for m in found if m == FLOOR]
+
+
+def worse(ours: dict[str, float], theirs: dict[str, float], higher: bool) -> tuple[float, float] | None:
+    """Return the mean difference in favour of ours over shared conditions and its standard error; None for none."""
+    shared = [c for c in ours if c in theirs]
+    if not shared:
+        return None
+    sign = 1.0 if higher else -1.0
+    return mean_se([sign * (ours[c] - theirs[c]) for c in shared])
+
+
+def flags(rows: Sequence[Row], who: str = OURS) -> list[str]:
+    """Say every place where `who` is below a baseline by more than the standard error of their difference."""
+    out = []
+    for key, higher in BETTER.items():
+        if higher is None:
+            continue
+        ours = by_condition(rows, who, key)
+        for method in methods(rows):
+            if method in (OURS, MEAN, FLOOR):
+                continue
+            found = worse(ours, by_condition(rows, method, key), higher)
+            if found and found[0] < -max(found[1] if math.isfinite(found[1]) else 0.0, 1e-9):
+                out.append(f"{who} below {method} on {TITLES[key]}: by {-found[0]:.3f} (SE {found[1]:.3f})")
+    return out
+
+
+def scores_table(rows: Sequence[Row]) -> str:
+    """Return one table of all methods and scores of some conditions."""
+    keys = [k for k in TITLES if any(r.get(k) is not None for r in rows)]
+    lines = [["", *(TITLES[k] for k in keys)]]
+    for method in methods(rows):
+        lines.append([method, *(show(list(by_condition(rows, method, k).values())) for k in keys)])
+    return markdown(lines)
+
+
+def scaled_rows(panels: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return the six scores, scaled, one row a method, condition and seed."""
+    out = []
+    for one in panels:
+        base = {m: panel.mean(v) for m, v in one["methods"].get(BASE, {}).items()}
+        for method, table in one["methods"].items():
+            for metric, values in table.items():
+                replicate = one["replicate"].get(metric)
+                if replicate is None or not math.isfinite(base.get(metric, math.nan)):
+                    continue
+                for condition, value in values.items():
+                    scaled = panel.scaled(value, base[metric], replicate)
+                    if math.isfinite(scaled):
+                        out.append({"method": method, "condition": condition, "seed": one["seed"], metric: scaled})
+    return out
+
+
+def six_table(panels: Sequence[dict[str, Any]]) -> str:
+    """Return the six scaled scores of all methods, with what 0 and 1 stand for."""
+    rows = scaled_rows(panels)
+    lines = [["scaled: 0 mean response, 1 replicate", *panel.SIX.values()]]
+    for method in dict.fromkeys(m for one in panels for m in one["methods"]):
+        lines.append([method, *(show(list(by_condition(rows, method, k).values()), 2) for k in panel.SIX)])
+    for name, of in (("(mean response, unscaled)", lambda one, k: panel.mean(one["methods"].get(BASE, {}).get(k, {}))),
+                     ("(replicate, unscaled)", lambda one, k: one["replicate"].get(k))):
+        cells = []
+        for key in panel.SIX:
+            known = [v for one in panels if (v := of(one, key)) is not None and math.isfinite(v)]
+            cells.append(f"{np.mean(known):.3f}" if known else "no answer")
+        lines.append([name, *cells])
+    return markdown(lines)
+
+
+def six_flags(panels: Sequence[dict[str, Any]], who: str = OURS) -> list[str]:
+    """Say where `who` is below a baseline on a scaled score by more than the standard error of the difference."""
+    rows, out = scaled_rows(panels), []
+    for key, title in panel.SIX.items():
+        ours = by_condition(rows, who, key)
+        for method in dict.fromkeys(r["method"] for r in rows):
+            found = None if method in (OURS, MEAN) else worse(ours, by_condition(rows, method, key), True)
+            if found and found[0] < -max(found[1] if math.isfinite(found[1]) else 0.0, 1e-9):
+                out.append(f"{who} below {method} on {title}, scaled: by {-found[0]:.2f} (SE {found[1]:.2f})")
+    return out
+
+
+def section(part: str, found: dict[str, Any]) -> str:
+    """Return the section of one part that consists of folds."""
+    rows, panels = found["rows"], found["panels"]
+    words = [f"## {part}", f"{_said(found)} ± is the standard error over conditions, of means over seeds."]
+    for kind in dict.fromkeys(r["kind"] for r in rows):
+        mine = [r for r in rows if r["kind"] == kind]
+        conditions = dict.fromkeys(r["condition"] for r in mine)
+        words += [f"### {part}: {kind} ({len(conditions)} conditions)", scores_table(mine)]
+        of_kind = [p for p in panels if p["kind"] == kind]
+        if of_kind:
+            words.append(six_table(of_kind))
+        who = OURS if any(r["method"] == OURS for r in mine) else MEAN
+        said = flags(mine, who) + six_flags(of_kind, who)
+        words.append(_list(said) if said else f"No place where {who} is below a baseline by more than the SE.")
+        variance = by_condition(mine, who, "variance_ratio")
+        if variance:
+            inside = sum(VARIANCE[0] <= v <= VARIANCE[1] for v in variance.values())
+            words.append(f"Per-gene variance of {who} within {VARIANCE[0]} to {VARIANCE[1]}: {inside} of "
+                         f"{len(variance)} conditions, mean {np.mean(list(variance.values())):.2f}.")
+    if part == "kang":
+        words.append(kang_table(rows, panels))
+    words.append(_times(found))
+    return "\n\n".join(w for w in words if w)
+
+
+def kang_table(rows: Sequence[Row], panels: Sequence[dict[str, Any]]) -> str:
+    """Return what each type gets: Pearson of change and E-distance by method, mean ± standard deviation over seeds."""
+    conditions = list(dict.fromkeys(r["condition"] for r in rows))
+    words = []
+    for key in ("pearson", "e_distance"):
+        lines = [[TITLES[key], *conditions]]
+        for method in methods(rows):
+            cells = []
+            for condition in conditions:
+                known = [r[key] for r in rows if r["method"] == method and r["condition"] == condition
+                         and r.get(key) is not None]
+                sd = f" ± {np.std(known, ddof=1):.3f}" if len(known) > 1 else ""
+                cells.append(f"{np.mean(known):.3f}{sd}" if known else "–")
+            lines.append([method, *cells])
+        if key == "e_distance":
+            lines.append(["spread of the floor", *(f"{_spread(rows, c, key):.3f}" for c in conditions)])
+        words.append(markdown(lines))
+    verdicts = [words_of for c in conditions if (words_of := _kang_verdict(rows, c))]
+    return "\n\n".join([*words, _list(verdicts)])
+
+
+def _spread(rows: Sequence[Row], condition: str, key: str) -> float:
+    return float(np.mean([r["spread"][key] for r in rows if r["method"] == FLOOR and r["condition"] == condition]))
+
+
+def _kang_verdict(rows: Sequence[Row], condition: str) -> str:
+    values = {m: [r["e_distance"] for r in rows if r["method"] == m and r["condition"] == condition]
+              for m in (OURS, "latent arithmetic")}
+    if not all(values.values()):
+        return ""
+    ours, latent = (float(np.mean(v)) for v in values.values())
+    spread = _spread(rows, condition, "e_distance")
+    return (f"{condition}: E-distance {ours:.3f}, {ours / latent:.2f} of latent arithmetic's {latent:.3f}; "
+            f"{'within' if ours <= 2 * spread else 'not within'} twice the floor's spread ({2 * spread:.3f})")
+
+
+def mcfaline_section(found: dict[str, Any]) -> str:
+    """Return how often each answer was given."""
+    lines = [["", "no detectable effect", "weak", "clear", "strong"]]
+    for held, name in ((False, "measured"), (True, "held out in turn")):
+        rows = [r for r in found["rows"] if r["held_out"] == held]
+        lines.append([f"{name}: perturbation × line", *(str(sum(r["effect"] == e for r in rows))
+                                                        for e in ("none", "weak", "clear", "strong"))])
+        for seed in dict.fromkeys(r["seed"] for r in rows):
+            mine = [r for r in rows if r["seed"] == seed]
+            names = {r["perturbation"] for r in mine}
+            kinds = {p: [r["effect"] for r in mine if r["perturbation"] == p] for p in names}
+            most = [max(v, key=v.count) for v in kinds.values()]
+            lines.append([f"{name}: of nine perturbations (most lines), seed {seed}",
+                          *(str(most.count(e)) for e in ("none", "weak", "clear", "strong"))])
+    return "\n\n".join(["## mcfaline", _said(found), markdown(lines)])
+
+
+def demo_section(found: dict[str, Any]) -> str:
+    """Return agreement with the truth, coverage and how well synergy is found."""
+    rows = found["rows"]
+    kinds = {r["what"]: [other for other in rows if other["what"] == r["what"]] for r in rows}
+    lines = [["Pearson of change with the truth", *kinds]]
+    for method in methods(rows):
+        lines.append([method, *(show(list(by_condition(mine, method, "pearson").values())) for mine in kinds.values())])
+    for key, title in (("coverage", "coverage of the 90 % intervals of log2fc"), ("coverage_shift", "of the change")):
+        lines.append([title, *(show(list(by_condition(mine, MEAN, key).values())) for mine in kinds.values())])
+    seeds = dict.fromkeys(r["seed"] for r in found["synergy"])
+    aucs = ", ".join(f"{_auc([r for r in found['synergy'] if r['seed'] == s]):.2f}" for s in seeds)
+    return "\n\n".join(["## demo", _said(found), markdown(lines),
+                        f"Synergistic pairs among the measured ones, AUC by seed: {aucs}."])
+
+
+def _auc(rows: Sequence[Row]) -> float:
+    yes = [r["multiple"] for r in rows if r["kind"] == "synergistic"]
+    no = [r["multiple"] for r in rows if r["kind"] != "synergistic"]
+    return float(np.mean([(a > b) + 0.5 * (a == b) for a in yes for b in no])) if yes and no else float("nan")
+
+
+def check_section(found: dict[str, Any]) -> str:
+    """Return the known figures beside those found here."""
+    lines = [["figure", "known", "here"]]
+    for row in found["figures"]:
+        here = row["here"]
+        values = ", ".join(f"{v:.3f}" for v in here) if isinstance(here, list) else f"{here:.3f}"
+        lines.append([row["what"], row["known"], values])
+    return "\n\n".join(["## The protocol against known figures", f"E-distance: {found['about']['e_distance']}.",
+                        markdown(lines)])
+
+
+def text(parts: dict[str, dict[str, Any]]) -> str:
+    """Return all parts as one page."""
+    words = ["# What a perturbation would do", "Written by `python -m benchmarks.perturb`."]
+    for part, found in parts.items():
+        special = {"check": check_section, "mcfaline": mcfaline_section, "demo": demo_section}.get(part)
+        words.append(special(found) if special else section(part, found))
+    return "\n\n".join(words)
+
+
+def _said(found: dict[str, Any]) -> str:
+    about = found["about"]
+    return f"Seeds {', '.join(map(str, about['seeds']))}; preset {about['preset']}" + (
+        "." if about["ours"] else "; nothing trained (baselines, and the mean of ours alone).")
+
+
+def _times(found: dict[str, Any]) -> str:
+    trained = [t["train_s"] for t in found["trained"] if t["train_s"]]
+    asked = [r["seconds"] for r in found["rows"] if r["method"] == OURS and r.get("seconds") is not None]
+    if not trained:
+        return ""
+    return (f"Training: {np.mean(trained):.0f} CPU s a run (at most {max(trained):.0f}). A prediction: median "
+            f"{np.median(asked):.2f} s.")
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

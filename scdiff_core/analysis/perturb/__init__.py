@@ -1,0 +1,1 @@
+"""What a perturbation does: measured shifts, their prediction, scores and baselines."""

@@ -1,0 +1,287 @@
+"""What needs no model: the simple predictions that every report holds a model against.
+
+Each is a function of what was measured in training (`Known`) and a `Question`, and returns a `Guess`: a mean and cells,
+in log1p. Cells are real control cells of the type asked for, moved by the predicted change of the mean and cut off at
+zero: the spread of a baseline is that of its controls, copied. None looks at a held-out cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from scdiff_core.analysis.metrics import dense
+from scdiff_core.analysis.perturb.arms import Arms
+from scdiff_core.data.perturbations import Perturbation
+
+LINEAR_COMPONENTS, LINEAR_RIDGE = 10, 0.1  # as Ahlmann-Eltze, Huber and Anders 2025
+
+
+@dataclass(frozen=True)
+class Question:
+    """One condition to predict."""
+
+    perturbation: Perturbation
+    dose: float | None = None
+    cell_type: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What may be known: the training cells alone.
+
+    Attributes
+    ----------
+    log1p
+        All cells csr [N, G], of which only those that `arms` names by row are looked at.
+    arms
+        Arms of the training cells (`arms.collect` on training rows): controls and perturbations.
+    genes
+        Names [G].
+    vectors
+        Perturbed genes to their vectors (gene sets, or a user's table), for the baselines that need a likeness of
+        perturbations that were not seen; empty where there are none.
+    """
+
+    log1p: Any
+    arms: Arms
+    genes: np.ndarray
+    vectors: Mapping[str, np.ndarray]
+
+    def control_rows(self, cell_type: str) -> np.ndarray:
+        """Return the training control cells of a type, or all of them where the type has none."""
+        own = [a.rows for a in self.arms.arms if a.perturbation.is_control and a.cell_type == cell_type]
+        every = [a.rows for a in self.arms.arms if a.perturbation.is_control]
+        return np.concatenate(own or every)
+
+    def control_mean(self, cell_type: str) -> np.ndarray:
+        """Return the mean of the control cells of a type, log1p [G]."""
+        return dense(self.log1p[self.control_rows(cell_type)]).mean(axis=0, dtype=np.float64)
+
+    def perturbed(self, cell_type: str | None = None) -> np.ndarray:
+        """Return the indices of the arms that are no controls (of one type)."""
+        return np.array([i for i, a in enumerate(self.arms.arms) if not a.perturbation.is_control
+                         and cell_type in (None, a.cell_type)], int)
+
+    def shift(self, perturbation: Perturbation, dose: float | None, cell_type: str) -> np.ndarray | None:
+        """Return the measured change of a perturbation, log1p [G]: in the type asked for, else the mean over types.
+
+        Of several doses the one asked for, else the nearest in log; None where it was not measured at all.
+        """
+        arms = [(i, a) for i, a in enumerate(self.arms.arms) if a.perturbation == perturbation]
+        arms = [(i, a) for i, a in arms if a.cell_type == cell_type] or arms
+        if not arms:
+            return None
+        if dose is not None:
+            gap = {i: abs(np.log((a.dose or 1.0) / dose)) if dose > 0 else abs(a.dose or 0.0) for i, a in arms}
+            nearest = min(gap.values())
+            arms = [(i, a) for i, a in arms if gap[i] <= nearest + 1e-9]
+        return np.asarray(self.arms.shift[[i for i, _ in arms]].mean(axis=0))
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A prediction: cells float32 [n, G] and their intended mean [G], log1p; and what it rests on."""
+
+    cells: np.ndarray
+    mean: np.ndarray
+    how: str
+
+
+def centroid(known: Known, cell_type: str = "") -> np.ndarray:
+    """Return the mean of the mean profiles of the training perturbations [G], log1p, of the type (else of all).
+
+    Systema's reference: what perturbed cells have in common, whatever was perturbed.
+    """
+    rows = known.perturbed(cell_type)
+    rows = rows if len(rows) else known.perturbed()
+    return known.control_mean(cell_type) + known.arms.shift[rows].mean(axis=0)
+
+
+def moved(known: Known, cell_type: str, shift: np.ndarray, n: int, rng: np.random.Generator, how: str) -> Guess:
+    """Return control cells moved by `shift` [G] in log1p, no value below zero.
+
+    As many different control cells as there are before one is taken twice.
+    """
+    rows = known.control_rows(cell_type)
+    turns = [rng.permutation(rows) for _ in range(-(-n // len(rows)))]
+    start = dense(known.log1p[np.concatenate(turns)[:n]])
+    cells = np.maximum(start + shift.astype(np.float32), 0) if np.any(shift) else start
+    return Guess(cells, known.control_mean(cell_type) + shift, how)
+
+
+def control(known: Known, asked: Question) -> tuple[np.ndarray, str]:
+    """The control as it is: no change."""
+    return np.zeros(len(known.genes)), "control cells as they are"
+
+
+def mean_response(known: Known, asked: Question) -> tuple[np.ndarray, str]:
+    """The mean change over all training perturbations, doses and types, each counting the same."""
+    return known.arms.shift[known.perturbed()].mean(axis=0), "mean of all training perturbations"
+
+
+def mean_response_of_type(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
+    """The mean change over the training perturbations of the cell type asked for; None where it has none."""
+    rows = known.perturbed(asked.cell_type)
+    return (known.arms.shift[rows].mean(axis=0), f"mean of the {len(rows)} in this type") if len(rows) else None
+
+
+def other_types(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
+    """The mean change of the same perturbation in the other types; None where none has it."""
+    shift = known.shift(asked.perturbation, asked.dose, "\x00")
+    return None if shift is None else (shift, "mean of the same perturbation in other types")
+
+
+def additive(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
+    """The sum of the measured changes of the parts; an unseen part counts as the mean single one.
+
+    None for single perturbations, and where no part was measured alone.
+    """
+    parts = asked.perturbation.singles()
+    found = [known.shift(part, asked.dose, asked.cell_type) for part in parts]
+    seen = [f for f in found if f is not None]
+    if len(parts) < 2 or not seen:
+        return None
+    singles = [i for i in known.perturbed() if len(known.arms.arms[i].perturbation.parts) == 1]
+    typical = known.arms.shift[singles].mean(axis=0)
+    return (np.sum([typical if f is None else f for f in found], axis=0),
+            "sum of the measured singles" if len(seen) == len(parts) else "measured singles, the mean for the rest")
+
+
+def nearest(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
+    """The measured change of the nearest training perturbation.
+
+    Nearest is: the same perturbation (at the nearest dose, or in other types), else the one that shares most parts
+    (intersection over union), ties and no sharing broken by the cosine of the summed vectors of the genes; None where
+    nothing is shared and a gene has no vector.
+    """
+    own = known.shift(asked.perturbation, asked.dose, asked.cell_type)
+    if own is not None:
+        return own, "the same perturbation at the nearest dose or in other types"
+    here = [known.arms.arms[i].perturbation for i in known.perturbed(asked.cell_type)]
+    candidates = list(dict.fromkeys(here or [known.arms.arms[i].perturbation for i in known.perturbed()]))
+    wanted = vector(known, asked.perturbation)
+    scored = []
+    for other in candidates:
+        union = set(other.parts) | set(asked.perturbation.parts)
+        shared = len(set(other.parts) & set(asked.perturbation.parts)) / len(union)
+        theirs = vector(known, other)
+        alike = (float(wanted @ theirs / (np.linalg.norm(wanted) * np.linalg.norm(theirs) + 1e-12))
+                 if wanted is not None and theirs is not None else -2.0)
+        scored.append((shared, alike, other))
+    shared, alike, best = max(scored, key=lambda s: s[:2])
+    if shared == 0 and alike == -2.0:
+        return None
+    shift = known.shift(best, asked.dose, asked.cell_type)
+    return None if shift is None else (shift, f"as {best}")
+
+
+def vector(known: Known, perturbation: Perturbation) -> np.ndarray | None:
+    """Return the sum of the vectors of the perturbed genes; None where one has none."""
+    found = [known.vectors[t] for t in perturbation.targets if t in known.vectors]
+    return np.sum(found, axis=0) if found and len(found) == len(perturbation.targets) else None
+
+
+def linear(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
+    """The linear model of Ahlmann-Eltze, Huber and Anders (2025): change ≈ gene · W · perturbation + mean.
+
+    Genes are their loadings on the first ten principal components of the training changes; perturbations the same
+    loadings of the perturbed genes, or, where a perturbed gene is not among the genes, ten principal components of
+    the vectors of gene sets. W is ridge regression with a weight of 0.1 on both sides, as published. Several genes
+    are summed. None where a perturbed gene has neither.
+    """
+    rows = known.perturbed(asked.cell_type)
+    rows = rows if len(rows) > 2 else known.perturbed()
+    y = known.arms.shift[rows].T  # [G, P]
+    mean = y.mean(axis=1, keepdims=True)
+    left, size, _ = np.linalg.svd(y - mean, full_matrices=False)
+    k = min(LINEAR_COMPONENTS, int((size > 1e-9).sum()))
+    if k == 0:
+        return None
+    genes = left[:, :k]
+    where = {str(g).casefold(): i for i, g in enumerate(known.genes)}
+    labels = [known.arms.arms[i].perturbation for i in rows] + [asked.perturbation]
+    targets = {t for p in labels for t in p.targets}
+    if targets and all(t.casefold() in where for t in targets):
+        table, how = {t: genes[where[t.casefold()]] for t in targets}, "loadings of the perturbed genes"
+    elif targets and all(t in known.vectors for t in targets):
+        names = sorted(targets)
+        x = np.array([known.vectors[t] for t in names])
+        u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+        table, how = dict(zip(names, (u * s)[:, :k], strict=True)), "gene sets of the perturbed genes"
+    else:
+        return None
+    p = np.array([np.sum([table[t] for t in q.targets], axis=0) for q in labels])
+    p, new = p[:-1], p[-1]
+    inner = np.linalg.solve(genes.T @ genes + LINEAR_RIDGE * np.eye(k), genes.T @ (y - mean) @ p)
+    w = np.linalg.solve(p.T @ p + LINEAR_RIDGE * np.eye(p.shape[1]), inner.T).T
+    return (genes @ (w @ new) + mean[:, 0]), how
+
+
+SHIFTS: dict[str, Callable[[Known, Question], tuple[np.ndarray, str] | None]] = {
+    "control": control, "mean response": mean_response, "mean response of the type": mean_response_of_type,
+    "same in other types": other_types, "additive": additive, "nearest": nearest, "linear": linear}
+LATENT = "latent arithmetic"
+
+
+def guess(name: str, known: Known, asked: Question, n: int, seed: int = 0) -> Guess | None:
+    """Return what the baseline `name` (a key of `SHIFTS`) says of a condition, with `n` cells; None: nothing."""
+    found = SHIFTS[name](known, asked)
+    return None if found is None else moved(known, asked.cell_type, found[0], n, np.random.default_rng(seed), found[1])
+
+
+def latent_arithmetic(known: Known, asked: Question, n: int, seed: int,
+                      encode: Callable[[np.ndarray], np.ndarray],
+                      decode: Callable[[np.ndarray, int], sp.csr_matrix | np.ndarray]) -> Guess | None:
+    """Codes of control cells moved by a mean shift of codes, and cells drawn from the codec's likelihood.
+
+    The shift is, as for the means, what is measured nearest to the question: the same perturbation in the other types
+    (scGen, Lotfollahi et al. 2019), else the sum of the parts for several genes (where one was measured), else the
+    mean of all training perturbations of the type. Shifts are differences of mean codes between an arm's cells and
+    the controls of its type, each arm counting the same.
+
+    Parameters
+    ----------
+    encode
+        Rows of `known.log1p` to codes [n, D].
+    decode
+        Codes and a seed to log1p cells [n, G].
+    """
+    control_codes: dict[str, np.ndarray] = {}
+
+    def shift_of(indices: Sequence[int]) -> np.ndarray:
+        found = []
+        for i in indices:
+            arm = known.arms.arms[i]
+            if arm.cell_type not in control_codes:
+                control_codes[arm.cell_type] = encode(known.control_rows(arm.cell_type)).mean(axis=0)
+            found.append(encode(arm.rows).mean(axis=0) - control_codes[arm.cell_type])
+        return np.asarray(np.mean(found, axis=0))
+
+    def arms_of(perturbation: Perturbation) -> list[int]:
+        arms = [i for i, a in enumerate(known.arms.arms) if a.perturbation == perturbation]
+        doses = [known.arms.arms[i].dose for i in arms]
+        if asked.dose and any(doses):
+            gap = [abs(np.log((d or 1.0) / asked.dose)) for d in doses]
+            arms = [i for i, g in zip(arms, gap, strict=True) if g <= min(gap) + 1e-9]
+        return [i for i in arms if known.arms.arms[i].cell_type == asked.cell_type] or arms
+
+    same = arms_of(asked.perturbation)
+    parts = [arms_of(part) for part in asked.perturbation.singles()]
+    typical = [int(i) for i in (known.perturbed(asked.cell_type) if len(known.perturbed(asked.cell_type))
+                                else known.perturbed())]
+    if same:
+        shift, how = shift_of(same), "the same perturbation elsewhere"
+    elif len(parts) > 1 and any(parts):
+        shift, how = np.sum([shift_of(p or typical) for p in parts], axis=0), "sum of the parts"
+    else:
+        shift, how = shift_of(typical), "mean of the training perturbations"
+    rng = np.random.default_rng(seed)
+    rows = known.control_rows(asked.cell_type)
+    start = np.concatenate([rng.permutation(rows) for _ in range(-(-n // len(rows)))])[:n]
+    cells = dense(decode(encode(start) + shift, seed))
+    return Guess(cells, cells.mean(axis=0, dtype=np.float64), how)

@@ -1,0 +1,95 @@
+"""The command `predict`: what perturbations would do, as cells and tables."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scdiff_core import cli_tools as tools
+from scdiff_core import config as cfg
+from scdiff_core.cli_tools import say
+from scdiff_core.errors import ScdiffError
+from scdiff_core.workspace import Workspace
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="A run of `train --task perturb` (see `runs`), or its directory.")],
+    perturbation: Annotated[list[str], typer.Option(
+        metavar="A[+B]", help="A perturbation, or several joined by '+'. Repeatable.")],
+    dose: Annotated[float | None, typer.Option(help="The dose, where the data has doses.")] = None,
+    where: Annotated[list[str] | None, typer.Option(
+        metavar="COL=VALUE", help="Which control cells to start from, such as cell_type=B. Repeatable.")] = None,
+    cells: Annotated[int, typer.Option(help="How many cells of each perturbation.")] = cfg.PREDICT_CELLS,
+    out: Annotated[str | None, typer.Option(
+        metavar="F.h5ad", help="Where to (.h5ad, .csv.gz or .tsv.gz); default: into the run.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")] = 0,
+    workspace: Annotated[str | None, typer.Option(
+        "--workspace", metavar="DIR", help="Where datasets and runs lie (SCDIFF_WORKSPACE, or ./workspace).")] = None,
+) -> dict[str, Any]:
+    """Predict what perturbations do to a population of cells, beside what was measured where there is any."""
+    from scdiff_core.engine import outputs, prediction
+
+    began = time.monotonic()
+    target = outputs.check_ending(Path(out).expanduser()) if out else None
+    space = Workspace(workspace)
+    job = tools.find_run(space, run)
+    asked = cfg.validate(cfg.PredictConfig, {
+        "run": job.id, "perturbations": tuple(perturbation), "dose": dose, "where": tools.where(where),
+        "n_cells": cells, "seed": seed}, "The command")
+    adata = _predict(job, asked)
+    prepared, note = outputs.dataset_beside(space, job.config())
+    if note:
+        say(note)
+    made = prediction.write_prediction(outputs.new_path(job), adata, asked, prepared)
+    if target is not None:
+        outputs.write_cells(target, adata)
+    found = made.summary()["perturbations"]
+    for entry in found:
+        say(f"{entry['perturbation']}: {entry['effect']} effect. {entry['words']}")
+    return {"run": job.id, "out": str(target or made.path / outputs.CELLS), "path": str(made.path),
+            "n_cells": int(adata.n_obs), "seed": seed, "perturbations": found,
+            "seconds": round(time.monotonic() - began, 2)}
+
+
+def _predict(job: Any, asked: cfg.PredictConfig) -> Any:
+    """Return the predicted cells, telling how far it is."""
+    threads = tools.threads()
+    import torch
+
+    from scdiff_core.engine.perturb_model import PerturbModel
+    from scdiff_core.engine.predict import predict as steps_of
+
+    torch.set_num_threads(threads)
+    progress = tools.Progress()
+    progress.tell("loading the model")
+    steps = steps_of(PerturbModel.load(job), asked)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        progress.tell("predicting", step.done / max(1, step.total))
+
+
+def read_sources(settings: list[str]) -> list[str]:
+    """Return settings in which paths of gene sets, regulons and tables mean the same from any folder.
+
+    Raises
+    ------
+    ScdiffError
+        One of the files is not there.
+    """
+    fixed = []
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        if key in ("perturb.gene_sets", "perturb.regulons", "perturb.tables"):
+            paths = [p.strip() for p in text.strip().removeprefix("[").removesuffix("]").split(",") if p.strip()]
+            for path in paths:
+                if not Path(path).expanduser().is_file():
+                    raise ScdiffError(f"'{path}' cannot be read.", "There is no such file.", "Check the path.")
+            text = "[" + ", ".join(repr(str(Path(p).expanduser().absolute())) for p in paths) + "]"
+        fixed.append(f"{key}={text}" if "=" in setting else setting)
+    return fixed

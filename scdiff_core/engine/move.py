@@ -1,0 +1,259 @@
+"""Control cells moved by a predicted change of the mean: the simple answer, as counts with the spread of cells.
+
+Each control cell keeps its quantiles. Its values are looked up in the distribution that the codec says it comes
+from (the probability integral transform), and read off at the same quantiles of the distribution that it is moved
+to. Not moved, it is what it was; moved, everything about it that is not its mean stays its own: its depth, its
+place within its type, and what no codec knows. For a negative binomial this thins counts that fall and adds to
+those that rise, with the variance that counts of that mean have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scdiff_core.keys import TARGET_SUM
+from scdiff_core.nn.codec import Codec, CountSpread
+from scdiff_core.nn.likelihood import HurdleNormal, NegativeBinomial, Values
+from scdiff_core.nn.log_mean import log1p_mean
+
+ROUNDS = 8  # looks at the mean of the moved cells, each with a correction of every gene
+MOST = math.log(300.0)  # no rate is corrected by more than this factor
+SMALLEST = 2e-3  # log1p mean below which a level counts as none
+CALIBRATED = 64  # cells on which the corrections are found, evenly chosen
+SLOPES = (0.3, 1.2)  # of a log level over a log rate, as far as they are believed
+STEP = 1.5  # most that a log rate is corrected by at a time: all genes share the library size
+OWN_ROUNDS = 2  # corrections by what the cells themselves then have
+BELIEVED = 10.0  # cells with any count of a gene, for which half of its own correction is taken
+
+
+@dataclass(frozen=True)
+class Cells:
+    """n cells as csr: counts (or continuous values) [n, G], and their total counts float32 [n]."""
+
+    values: sp.csr_matrix
+    total: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def take(self, rows: np.ndarray) -> Cells:
+        """Return some of the cells."""
+        return Cells(self.values[rows], self.total[rows])
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """n cells as tensors: the values without zeros, log1p [n, G] and total counts [n]."""
+
+    values: Values
+    log1p: Tensor
+    total: Tensor
+
+    def first(self, n: int) -> Tensors:
+        """Return the first n cells."""
+        if n >= len(self.total):
+            return self
+        width = self.values.shape[1]
+        inside = self.values.index < n * width
+        return Tensors(Values((n, width), self.values.index[inside], self.values.value[inside]),
+                       self.log1p[:n], self.total[:n])
+
+
+def tensors(cells: Cells, counts: bool) -> Tensors:
+    """Return cells as tensors on the CPU."""
+    n, g = cells.values.shape
+    cell = np.repeat(np.arange(n), np.diff(cells.values.indptr))
+    total = np.maximum(np.asarray(cells.total, np.float32), 1.0)
+    data = np.asarray(cells.values.data, np.float32)
+    scaled = np.log1p(data * (np.float32(TARGET_SUM) / total)[cell]) if counts else data
+    index = torch.from_numpy(cell * np.int64(g) + cells.values.indices)
+    log1p = torch.zeros(n * g).index_copy_(0, index, torch.from_numpy(scaled.astype(np.float32)))
+    return Tensors(Values((n, g), index, torch.from_numpy(data)), log1p.view(n, g), torch.from_numpy(total))
+
+
+@torch.no_grad()
+def codes(codec: Codec, cells: Tensors, generator: torch.Generator | None = None) -> Tensor:
+    """Return the codes of cells, [n, D]: one draw each, or their means where there is no generator."""
+    posterior = codec.encode(cells.log1p, cells.total)
+    return posterior.mean if generator is None else posterior.sample(generator)
+
+
+def spread_of(codec: Codec) -> CountSpread:
+    """Return what a codec of counts has round its means."""
+    return next(m for m in codec.modules() if isinstance(m, CountSpread))
+
+
+class Mover:
+    """Control cells that can be moved: each with its codes, its own distribution and its place in it.
+
+    Parameters
+    ----------
+    codec
+        Calibrated.
+    cells
+        The control cells, n of them.
+    generator
+        For the draw of their codes and of what the counts leave open.
+    """
+
+    def __init__(self, codec: Codec, cells: Tensors, generator: torch.Generator) -> None:
+        self.codec, self.cells = codec, cells
+        with torch.no_grad():
+            self.centre = codes(codec, cells).mean(0)
+            self.z = codes(codec, cells, generator)
+            here = codec.decode(self.z)
+            self.u = here.pit(cells.values, generator)
+            self.seed = int(torch.randint(2**31, (), generator=generator))
+            self.some = torch.linspace(0, len(self.z) - 1, min(len(self.z), CALIBRATED)).round().long()
+            if isinstance(here, NegativeBinomial):
+                kept = torch.zeros(len(cells.total)).index_add(0, cells.values.cell, cells.values.value)
+                self.rest = (cells.total - kept).clamp(min=0)
+                rates = Rates.of(codec, self.z)
+                self.log_total, self.rest_share = rates.log_total, rates.rest
+                self.start = self._level(rates, torch.zeros(codec.n_genes))
+            else:
+                self.start = here.mean[self.some].mean(0)
+
+    @torch.no_grad()
+    def moved(self, shift: Tensor, recode: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the cells moved so that their mean changes by `shift`, log1p [G]: values [n, G], totals [n].
+
+        With `recode`, the cells are moved twice: first gene by gene, then by the mean change of their codes that
+        this makes, so that genes also change together as the codec has seen them to.
+        """
+        delta = torch.zeros(self.z.shape[1])
+        values, total = self.to(delta, shift)
+        if not recode:
+            return values, total
+        log1p = torch.log1p(values * (TARGET_SUM / total)[:, None]) if self.codec.counts else values
+        delta = self.codec.encode(log1p, total).mean.mean(0) - self.z.mean(0)
+        return self.to(delta, shift)
+
+    @torch.no_grad()
+    def to(self, delta: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the cells moved: values [n, G] and total counts [n].
+
+        Parameters
+        ----------
+        delta
+            The change of the codes, [D] or [n, D].
+        shift
+            By how much their mean is to change, log1p [G]; None where the codes alone decide.
+        """
+        z = self.z + delta
+        if not self.codec.counts:
+            there = self.codec.decode(z)
+            assert isinstance(there, HurdleNormal)
+            change = torch.zeros(self.codec.n_genes) if shift is None else self._correct_values(there, shift)
+            values = _raised(there, change).inverse(self.u)
+            return values, values.sum(1)
+        rates = Rates.of(self.codec, z)
+        if shift is None:
+            return self._read(rates, torch.zeros(self.codec.n_genes))
+        change = self._correct(rates, shift)
+        goal = _log_rate((self.cells.log1p.mean(0) + shift).clamp(min=0))
+        for _ in range(OWN_ROUNDS):
+            values, total = self._read(rates, change)
+            level = torch.log1p(values * (TARGET_SUM / total)[:, None]).mean(0)
+            cells = (values > 0).float().sum(0)
+            step = cells / (cells + BELIEVED) * (goal - _log_rate(level))
+            change = (change + step.clamp(-STEP, STEP)).clamp(-MOST, MOST)
+        return self._read(rates, change)
+
+    def _read(self, rates: Rates, change: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the counts at the cells' own quantiles of these rates times exp(change), and total counts."""
+        moved, rest = rates.times(change)
+        values = self._spread(moved).sample(self.u, torch.Generator().manual_seed(self.seed))
+        more = rest / self.rest_share * (rates.log_total - self.log_total).exp()
+        return values, values.sum(1) + self.rest * more
+
+    @torch.no_grad()
+    def expected(self, delta: Tensor) -> Tensor:
+        """Return the change of the expected mean, log1p [G], when the codes move by delta [D]."""
+        if not self.codec.counts:
+            there = self.codec.decode((self.z + delta)[self.some])
+            return there.mean.mean(0) - self.start
+        return self._level(Rates.of(self.codec, self.z + delta), torch.zeros(self.codec.n_genes)) - self.start
+
+    def _spread(self, log_mean: Tensor) -> NegativeBinomial:
+        return spread_of(self.codec)(log_mean)
+
+    def _level(self, rates: Rates, change: Tensor) -> Tensor:
+        """Return the mean log1p value that some of the cells are expected to have at these rates, [G]."""
+        moved, rest = rates.take(self.some).times(change)
+        more = rest / self.rest_share[self.some] * (rates.log_total - self.log_total)[self.some].exp()
+        total = moved.exp().sum(1) + self.rest[self.some] * more
+        return log1p_mean(moved, self._spread(moved).log_theta, (TARGET_SUM / total).log()).mean(0)
+
+    def _correct(self, rates: Rates, shift: Tensor) -> Tensor:
+        """Return the log factor of each gene's rate [G] that changes the expected mean by `shift`, log1p [G]."""
+        goal = _log_rate((self.start + shift).clamp(min=0))
+        change, before, slope = torch.zeros_like(goal), None, torch.ones_like(goal)
+        for _ in range(ROUNDS):
+            now = _log_rate(self._level(rates, change))
+            if before is not None:
+                rise = (now - before[0]) / torch.where((change - before[1]).abs() > 1e-3, change - before[1], 1e9)
+                slope = torch.where(rise != 0, rise, slope).clamp(*SLOPES)
+            before = now, change
+            change = (change + ((goal - now) / slope).clamp(-STEP, STEP)).clamp(-MOST, MOST)
+        return change
+
+    def _correct_values(self, there: HurdleNormal, shift: Tensor) -> Tensor:
+        """Return the rise of each gene's location [G] that changes the expected mean by `shift`."""
+        few = HurdleNormal(there.zero_logit[self.some], there.location[self.some], there.log_scale[self.some],
+                           there.positive, there.stray)
+        goal = self.start + shift
+        change = torch.zeros_like(goal)
+        for _ in range(ROUNDS):
+            now = _raised(few, change)
+            there_at = torch.sigmoid(-now.zero_logit).mean(0)
+            change = change + (goal - now.mean.mean(0)) / there_at.clamp(min=0.2)
+        return change
+
+
+def _log_rate(level: Tensor) -> Tensor:
+    """Return the log of the rate that a log1p level means, with a little added."""
+    return (level.expm1() + SMALLEST).log()
+
+
+def _raised(there: HurdleNormal, change: Tensor) -> HurdleNormal:
+    """Return values whose genes are expected higher by a change [G], and seldomer zero for it."""
+    return HurdleNormal(there.zero_logit - change, there.location + change, there.log_scale, there.positive,
+                        there.stray)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What codes say of counts: log shares of the kept genes [n, G], the share of the rest, log library size [n]."""
+
+    log_share: Tensor
+    rest: Tensor
+    log_total: Tensor
+
+    @classmethod
+    def of(cls, codec: Codec, z: Tensor) -> Rates:
+        """Decode codes [n, D]."""
+        there = codec.decode(z)
+        assert isinstance(there, NegativeBinomial)
+        log_total = codec.library.log_total(z[:, -1])
+        log_share = there.log_mean - log_total[:, None]
+        return cls(log_share, (1 - log_share.exp().sum(1)).clamp(min=1e-4), log_total)
+
+    def take(self, rows: Tensor) -> Rates:
+        """Return those of some cells."""
+        return Rates(self.log_share[rows], self.rest[rows], self.log_total[rows])
+
+    def times(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log means [n, G] in counts, and the share of the rest [n], with each gene's rate times exp(change).
+
+        Shares are shares: where some genes rise, all others fall a little.
+        """
+        log_share = self.log_share + change
+        whole = self.rest + log_share.exp().sum(1)
+        return log_share + (self.log_total - whole.log())[:, None], self.rest / whole

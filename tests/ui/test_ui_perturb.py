@@ -1,0 +1,253 @@
+"""The Perturb page by AppTest: on fake predictions, it says what it must and refuses what it cannot do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_perturb import FakeModel, perturb_dataset, write_fake_prediction
+from streamlit.testing.v1 import AppTest
+from test_ui_pages import open_page, words
+
+from scdiff_core.config import TrainConfig
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.data.simulate import Truth
+from scdiff_core.engine import screen as engine
+from scdiff_core.engine import screens
+from scdiff_core.selections import Selection, Selections
+from scdiff_core.workspace import JobDir, Workspace, read_json, write_json
+
+PAIR, *MORE = (c for c in Truth.build(n_genes=250).conditions() if "+" in c)  # held out
+NEVER = next(p for p in ("TF01-kd+TF05-kd", "TF01-kd+TF02-kd", "TF02-kd+TF04-kd") if p not in (PAIR, *MORE))
+TABS = ("Overview", "Genes", "Marker figures", "Programs", "Side by side", "Download")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a dataset, a run that is one by its files, and a prediction of three perturbations."""
+    root = tmp_path_factory.mktemp("perturb")
+    prepared, _ = perturb_dataset(root, n_cells=900, n_genes=250, hold_out=(PAIR,))
+    run = Workspace(root).create(
+        TrainConfig(dataset="screen", fingerprint=prepared.fingerprint, task="perturb"), "run")
+    run.write_status(state="finished")
+    run.checkpoints.mkdir()
+    (run.checkpoints / "best.safetensors").write_bytes(b"not opened here")
+    write_fake_prediction(run, prepared, ("TF01-kd", PAIR, NEVER))
+    return root
+
+
+@pytest.fixture
+def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The same for a test of its own, as the server's."""
+    shutil.copytree(made, tmp_path / "w")
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path / "w"))
+    return Workspace(tmp_path / "w")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the page asks of the worker, which is not started."""
+    from pages._shared import worker
+
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    class Asked:
+        ended, note = False, ""
+
+        def look(self, patience: float = 0.0) -> dict[str, Any]:
+            return {}
+
+        def seconds(self) -> float:
+            return 5.0
+
+    def submit(key: str, op: str, note: str = "", **values: Any) -> Asked:
+        told.append((op, values))
+        return Asked()
+
+    monkeypatch.setattr(worker, "submit", submit)
+    return told
+
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def page(space: Workspace, asked: list[Any]) -> Open:
+    """What opens the page."""
+    def start(**state: Any) -> AppTest:
+        at = open_page("perturb", dataset="screen", run="run", **state)
+        assert not at.error, [e.value for e in at.error]
+        return at
+
+    return start
+
+
+def press(at: AppTest, label: str) -> AppTest:
+    at = next(b for b in at.button if b.label == label).click().run()
+    assert not at.exception and not at.error, [e.value for e in at.error]
+    return at
+
+
+def run_of(space: Workspace) -> JobDir:
+    return space.open("train", "run")
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_part_opens(page: Open, tab: str) -> None:
+    at = page(**{"perturb-tabs": tab})
+    said = words(at)
+    assert "clear effect" in said and "moved controls" in said
+    wanted = {"Overview": "started from", "Genes": "90 % interval", "Marker figures": "Dot size",
+              "Programs": "No gene sets yet", "Side by side": "How alike they are", "Download": "synthetic"}[tab]
+    assert wanted in said
+
+
+def test_no_cell_is_promised_a_counterfactual_and_each_half_is_named(page: Open) -> None:
+    said = words(page())
+    assert "None of them is one of your control cells after treatment" in said
+    assert "Control cells moved by the predicted mean; the diffusion was no better" in said
+
+
+def test_measured_and_never_measured_perturbations_are_told_apart(page: Open) -> None:
+    at = page()
+    assert "in training" in words(at) and "flatters" in words(at)
+    at = page(perturb_shown=NEVER)
+    assert "never trained on" in words(at) and "Against the real cells" not in words(at)
+    at = page(perturb_shown=PAIR)  # held out, so measured and not trained on
+    assert "never trained on" in words(at) and "Against the real cells" in words(at) and "flatters" not in words(at)
+
+
+def change_summary(space: Workspace, **values: Any) -> None:
+    path = next(run_of(space).outputs.glob("*/summary.json"))
+    told = read_json(path)
+    told["perturbations"][0] |= values
+    write_json(path, told)
+
+
+def test_no_detectable_effect_is_an_answer(page: Open, space: Workspace) -> None:
+    change_summary(space, effect="none")
+    at = page()
+    assert any("No detectable effect" in i.value for i in at.info)
+
+
+def test_what_is_out_of_reach_is_told(page: Open, space: Workspace) -> None:
+    change_summary(space, reach=0.95)
+    at = page()
+    assert any("Out of reach" in w.value for w in at.warning)
+
+
+def test_a_prediction_is_asked_for_with_what_was_chosen(page: Open, asked: list[Any]) -> None:
+    at = page()
+    key = next(m.key for m in at.multiselect if m.key.startswith("perturbations-"))
+    at.multiselect(key=key).set_value(["TF01-kd", "TF02-kd"]).run()
+    next(s for s in at.selectbox if s.label == "Cell type").select("type_B").run()
+    press(at, "Predict")
+    values = next(v for op, v in asked if op == "predict")
+    assert values["config"]["perturbations"] == ["TF01-kd", "TF02-kd"]
+    assert values["config"]["where"] == {"cell_type": "type_B"} and values["selection"] is None
+    assert "settings have changed" in words(at)
+
+
+def test_the_order_of_a_typed_pair_does_not_matter(space: Workspace) -> None:
+    from pages._perturb import shown
+
+    prepared = Prepared.open(space.open("prepare", "screen"))
+    assert shown.read_name(prepared, "+".join(NEVER.split("+")[::-1])) == NEVER
+    assert shown.read_name(prepared, "control") == ""
+    assert PAIR in shown.known(prepared).values() and PAIR not in shown.trained_on(prepared)
+
+
+def test_a_saved_selection_confines_the_control_cells(page: Open, space: Workspace, asked: list[Any]) -> None:
+    job = space.open("prepare", "screen")
+    prepared = Prepared.open(job)
+    kept = Selections(job, prepared.fingerprint)
+    mask = np.zeros(prepared.n_cells, bool)
+    mask[:200] = True
+    kept.save(kept.keep(Selection({"real": mask})), "half of them")
+    at = page()
+    next(s for s in at.selectbox if s.label == "Saved selection").select("half of them").run()
+    press(at, "Predict")
+    values = next(v for op, v in asked if op == "predict")
+    assert values["selection"]["name"] == "half of them" and values["selection"]["rows"]
+
+
+def test_programs_are_told_from_the_gene_sets_of_the_workspace(page: Open, space: Workspace) -> None:
+    genes = Prepared.open(space.open("prepare", "screen")).genes
+    folder = space.root / "gene_sets"
+    folder.mkdir()
+    (folder / "mine.gmt").write_text("\t".join(["SET_ONE", "", *genes[30:60]]) + "\n"
+                                     + "\t".join(["SET_TWO", "", *genes[60:90]]) + "\n")
+    (folder / "broken.gmt").write_text("<html>no sets</html>")
+    at = page(**{"perturb-tabs": "Programs", "program_sets": "mine"})
+    assert "of 2 with adjusted p" in words(at)
+
+
+def screened(space: Workspace) -> screens.Screen:
+    run = run_of(space)
+    prepared = Prepared.open(space.open("prepare", "screen"))
+    asked = engine.ScreenConfig.model_validate({
+        "run": "run", "items": [{"perturbation": n} for n in ("TF01-kd", "TF02-kd", "TF01-kd+TF02-kd", "TF03-kd")],
+        "where": {"cell_type": "type_A"}, "n_cells": 40})
+    steps = engine.screen(FakeModel(prepared), asked)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found, _ = end.value
+            break
+    return engine.write_screen(run.path / screens.SCREENS / "one", FakeModel(prepared), asked, found,
+                               {"NOPE": "There is no embedding of NOPE."}, prepared, {"TF01-kd"}, 2.0, "My own list")
+
+
+@pytest.mark.parametrize(("tab", "wanted"), [
+    ("Ranking", "1 perturbation refused"), ("Map of perturbations", "Classical scaling"),
+    ("Heat map", "perturbation"), ("Pairs", "in synergy"), ("Take along", "not measured")])
+def test_a_screen_is_shown(page: Open, space: Workspace, tab: str, wanted: str) -> None:
+    screened(space)
+    assert wanted in words(page(perturb_mode="Screen", **{"screen-tabs": tab}))
+
+
+def test_a_screen_is_asked_for(page: Open, asked: list[Any]) -> None:
+    at = page(perturb_mode="Screen", **{"screen-kind": "My own list", "screen-own": "TF01-kd\nstimulus @ 0.5, NOPE"})
+    press(at, "Screen")
+    values = next(v for op, v in asked if op == "screen")
+    assert values["config"]["items"] == [{"perturbation": "TF01-kd", "dose": None},
+                                         {"perturbation": "stimulus", "dose": 0.5},
+                                         {"perturbation": "NOPE", "dose": None}]
+
+
+def test_which_experiment_next_is_asked_for_among_what_was_not_measured(page: Open, asked: list[Any]) -> None:
+    at = page(perturb_mode="What next?", **{"next-kind": "My own list", "next-own": f"TF01-kd\n{PAIR}"})
+    assert "1 candidate that" in words(at)
+    press(at, "What next?")
+    assert next(v for op, v in asked if op == "next")["candidates"] == [PAIR]
+
+
+def test_the_lists_are_what_they_say(space: Workspace) -> None:
+    from pages._perturb import lists
+
+    prepared = Prepared.open(space.open("prepare", "screen"))
+    assert lists.suffix(prepared) == "-kd" and "TF01-kd" in lists.singles(prepared)
+    assert lists.all_pairs(["b", "a", "c", "a"]) == ["a+b", "b+c", "a+c"]
+    new = lists.untouched(prepared, 5)
+    assert len(new) == 5 and all(n.endswith("-kd") and n.startswith("GENE") for n in new)
+    assert lists.between([0.1, 1.0]) == [0.1, 0.316, 1.0]
+    assert lists.pasted("A\n\nB @ 2, C;A") == [("A", None), ("B", 2.0), ("C", None)]
+
+
+def test_without_a_model_of_perturbations_it_says_where_one_is_made(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path))
+    at = open_page("perturb")
+    assert not at.error and "No model of perturbations yet" in words(at)
+
+
+def test_training_offers_the_task_where_there_are_perturbations(space: Workspace, asked: list[Any]) -> None:
+    at = open_page("train", dataset="screen", run="run")
+    assert not at.error, [e.value for e in at.error]
+    assert any("Predict perturbations" in str(g.options) for g in at.get("button_group")) or "What for" in words(at) \
+        or any(s.label == "Cells round the mean" for s in at.selectbox)
