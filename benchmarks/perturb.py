@@ -15,81 +15,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: CPU seconds, not cores, are compared
 
-import numpy as np
-
 from benchmarks import perturb_data as data
 from benchmarks import perturb_known, perturb_methods, perturb_tables, stages
-from scdiff_core.analysis.perturb import baselines, panel, scores, splits
+from scdiff_core.analysis.perturb import baselines, card, panel, scores, splits
 from scdiff_core.workspace import Workspace, read_json, write_json
 
 PARTS = ("check", "norman-singles", "norman-pairs", "mcfaline", "kang", "demo")
 METHODS = (perturb_methods.OURS, perturb_methods.MEAN, baselines.LATENT, *baselines.SHIFTS)
-FLOOR = "floor"
-SCALE_BY = "mean response"
-
-
-def label(condition: splits.Condition) -> str:
-    """Return a condition as text."""
-    what, dose, kind = condition
-    return "|".join([what.label, *([f"{dose:g}"] if dose is not None else []), *([kind] if kind else [])])
-
-
-def measure_fold(fitted: perturb_methods.Fitted, methods: Sequence[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return one row a condition and method, and each method's cells, as many as there are real ones, by condition."""
-    task, rows = fitted.task, []
-    cells: dict[str, dict[str, Any]] = {m: {} for m in methods}
-    for condition in task.fold.asked:
-        truth = task.truth(condition)
-        base = {"fold": task.fold.name, "kind": task.fold.kind, "condition": label(condition), "seed": fitted.seed,
-                "n_real": len(truth.log1p)}
-        mean, spread = scores.floor(truth, seed=fitted.seed)
-        rows.append({**base, "method": FLOOR, **mean, "spread": spread})
-        for method in methods:
-            found = fitted.answer(method, condition, perturb_methods.n_cells(task, condition))
-            if found is None:
-                continue
-            said = scores.scores(truth, found.cells, found.mean)
-            change = found.mean - truth.control.mean(axis=0, dtype=np.float64)
-            said["pds"] = discrimination(task, condition, change)
-            rows.append({**base, "method": method, **said, **found.said})
-            if len(truth.log1p) != perturb_methods.n_cells(task, condition):
-                again = fitted.answer(method, condition, len(truth.log1p))
-                assert again is not None
-                found = again
-            cells[method][label(condition)] = found.cells
-    return rows, cells
-
-
-def discrimination(task: data.Task, condition: splits.Condition, change: np.ndarray) -> float:
-    """Return the PDS of a predicted change among the real changes of every condition of its type; NaN for one."""
-    same = [c for c in task.table.conditions if c[2] == condition[2]]
-    if len(same) < 2:
-        return float("nan")
-    keep = ~scores.target_mask(task.prepared.genes, [t for c in same for t in c[0].targets])
-    control = _mean(task, task.table.control[condition[2]])
-    real = {label(c): (_mean(task, task.table.conditions[c]) - control)[keep] for c in same}
-    return panel.discrimination({label(condition): change[keep]}, real)[label(condition)]
-
-
-def _mean(task: data.Task, rows: np.ndarray) -> np.ndarray:
-    return np.asarray(task.log1p[rows].mean(axis=0), np.float64).ravel()
-
-
-def six(task: data.Task, conditions: Sequence[splits.Condition], cells: dict[str, dict[str, Any]],
-        seed: int) -> dict[str, Any]:
-    """Return the six scores of every method that answered all conditions (of one type), and of a replicate."""
-    kind = conditions[0][2]
-    real = {label(c): task.log1p[task.table.conditions[c]] for c in conditions}
-    judged = panel.Panel(real, task.log1p[task.table.control[kind]], task.prepared.genes,
-                         [t for c in conditions for t in c[0].targets])
-    return {"seed": seed, "replicate": judged.replicate(seed=seed),
-            "methods": {m: judged.score(made) for m, made in cells.items() if set(real) <= set(made)}}
 
 
 def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str, Any]:
@@ -106,8 +44,9 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
             stages.say(f"{part}: {fold.name}, seed {seed}")
             task = data.prepare(workspace, case, fold, asked.fresh)
             fitted = perturb_methods.fit(workspace, task, seed, asked.preset, tuple(asked.set), asked.ours, asked.fresh)
-            found, cells = measure_fold(fitted, methods)
-            rows += found
+            found, cells = card.measure(task.bench, fold.asked, fitted.answers(methods), seed)
+            rows += [{**row, "fold": fold.name, "seed": seed, **fitted.said.get((row["method"], row["condition"]), {})}
+                     for row in found]
             trained.append({"fold": fold.name, "seed": seed, "train_s": fitted.train_s})
             leaks += [leak.words() for leak in splits.leakage(case.table, fold, case.adata.obs)] if seed == 0 else []
             key = fold.name if part == "kang" else fold.kind
@@ -117,7 +56,7 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
                 every[method] |= made
         for key, (task, conditions, every) in together.items():
             stages.say(f"{part}: six scores of {key}, seed {seed}")
-            panels.append({"kind": key, **six(task, conditions, every, seed)})
+            panels.append({"kind": key, **card.six(task.bench, conditions, every, seed)})
     return {"part": part, "rows": rows, "panels": panels, "trained": trained, "leakage": leaks}
 
 

@@ -14,9 +14,7 @@ import numpy as np
 from benchmarks import stages
 from scdiff_core import keys
 from scdiff_core.analysis.perturb import embeddings, splits
-from scdiff_core.analysis.perturb.arms import collect
-from scdiff_core.analysis.perturb.baselines import Known
-from scdiff_core.analysis.perturb.scores import Space, Truth
+from scdiff_core.analysis.perturb.card import Bench
 from scdiff_core.config import QC, HoldOut, PrepareConfig, Roles
 from scdiff_core.data import embed
 from scdiff_core.data.prepared import Prepared
@@ -62,34 +60,10 @@ class Task:
     prepared: Prepared = field(repr=False)
 
     @cached_property
-    def log1p(self) -> Any:
-        """All cells, log1p csr [N, G]."""
-        return self.prepared.log1p()
-
-    @cached_property
-    def table(self) -> splits.Table:
-        """The conditions of the prepared cells."""
-        return splits.Table.of(self.prepared.obs, self.prepared.roles)
-
-    @cached_property
-    def known(self) -> Known:
-        """What the baselines may know."""
-        arms = collect(self.log1p, self.prepared.obs, self.prepared.roles, self.prepared.rows(keys.TRAIN))
-        targets = {t for c in self.table.conditions for t in c[0].targets}
-        return Known(self.log1p, arms, self.prepared.genes, vectors(tuple(sorted(targets))))
-
-    @cached_property
-    def space(self) -> Space:
-        """Where populations are compared: of all real cells of the data."""
-        return Space.fit(self.log1p)
-
-    def truth(self, condition: splits.Condition) -> Truth:
-        """Return the real cells of an asked condition with what predictions of it are held against."""
-        from scdiff_core.analysis.perturb.baselines import centroid
-
-        kind = condition[2]
-        return Truth.of(self.log1p[self.table.conditions[condition]], self.log1p[self.table.control[kind]],
-                        centroid(self.known, kind), self.prepared.genes, condition[0].targets, self.space)
+    def bench(self) -> Bench:
+        """Its cells laid out to judge predictions, with what gene sets know of all perturbed genes."""
+        made = Bench(self.prepared)
+        return replace(made, vectors=vectors(tuple(sorted({t for c in made.table.conditions for t in c[0].targets}))))
 
 
 @lru_cache
@@ -221,7 +195,7 @@ def _check(task: Task) -> None:
     """Stop where a held-out cell would be learnt from, or an asked condition is not there."""
     train = set(task.prepared.rows(keys.TRAIN).tolist())
     for condition in task.fold.asked:
-        if condition not in task.table.conditions or train & set(task.table.conditions[condition].tolist()):
+        if condition not in task.bench.table.conditions or train & set(task.bench.table.conditions[condition].tolist()):
             raise SystemExit(f"{task.fold.name}: the cells of {condition[0]} are not held out.")
 
 

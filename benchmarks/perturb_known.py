@@ -31,7 +31,7 @@ def check(asked: argparse.Namespace) -> dict[str, Any]:
 def _check_norman(workspace: Workspace) -> list[dict[str, Any]]:
     case = data.norman()
     whole = data.prepare(workspace, case, None)
-    table, control = whole.table, whole.table.control[""]
+    table, control = whole.bench.table, whole.bench.table.control[""]
     five = {c for c in table.conditions if len(c[0].parts) == 2 and table.seen_members(c[0]) == 2}
     values: dict[str, dict[splits.Condition, float]] = {}
 
@@ -40,13 +40,13 @@ def _check_norman(workspace: Workspace) -> list[dict[str, Any]]:
 
     for condition in table.conditions:
         task = data.prepare(workspace, case, splits.leave_out(table, condition[0]))
-        truth = task.truth(condition)
+        truth = task.bench.truth(condition)
         half = [_split_half(truth.log1p, truth.control, seed) for seed in range(SPLITS)]
         note("half", condition, float(np.mean(half)))
         question = baselines.Question(*condition)
         asked = ["mean response"] if condition not in five else ["mean response", "additive", "control"]
         for method in asked:
-            guess = baselines.guess(method, task.known, question, len(control))
+            guess = baselines.guess(method, task.bench.known, question, len(control))
             assert guess is not None
             of = scores.scores(truth, guess.cells, guess.mean)
             note(f"{method} pearson", condition, of["pearson"])
@@ -91,18 +91,19 @@ def _check_kang(workspace: Workspace, latent: bool) -> list[dict[str, Any]]:
         stages.say(f"check: {fold.name}")
         task = data.prepare(workspace, case, fold)
         (condition,) = fold.asked
-        truth = task.truth(condition)
+        truth = task.bench.truth(condition)
         ceilings.append(float(np.mean([_split_half(truth.log1p, truth.control, s) for s in range(SPLITS)])))
         floors.append(scores.floor(truth)[0]["e_distance"])
-        n = perturb_methods.n_cells(task, condition)
-        guess = baselines.guess("same in other types", task.known, baselines.Question(*condition), n)
+        n = task.bench.n_cells(condition)
+        guess = baselines.guess("same in other types", task.bench.known, baselines.Question(*condition), n)
         assert guess is not None
         of = scores.scores(truth, guess.cells, guess.mean)
         means.append(of["pearson"])
         distances.append(of["e_distance"])
         if latent:
             settings = (f"codec.n_latent={CHECK_LATENTS}",)
-            answer = perturb_methods.fit(workspace, task, 0, "quick", settings).answer(baselines.LATENT, condition, n)
+            fitted = perturb_methods.fit(workspace, task, 0, "quick", settings)
+            answer = fitted.answers([baselines.LATENT])[baselines.LATENT](condition, n)
             assert answer is not None
             of = scores.scores(truth, answer.cells)
             latents.append(of["pearson"])
@@ -126,7 +127,7 @@ def mcfaline(asked: argparse.Namespace) -> dict[str, Any]:
         for fold in folds:
             task = data.prepare(workspace, case, fold)
             fitted = perturb_methods.fit(workspace, task, seed, asked.preset, tuple(asked.set), False)
-            for condition in (fold.asked if fold else task.table.conditions):
+            for condition in (fold.asked if fold else task.bench.table.conditions):
                 said = fitted.response.predict(*condition)
                 rows.append({"seed": seed, "held_out": fold is not None, "perturbation": condition[0].label,
                              "cell_type": condition[2], "effect": said.effect, "reach": said.reach})
@@ -149,22 +150,26 @@ def demo(asked: argparse.Namespace) -> dict[str, Any]:
         assert all(s.endswith((KNOCK_DOWN, ACTIVATION)) for s in singles)
         every = [f"{a}+{b}" for i, a in enumerate(singles) for b in singles[i + 1:] if f"{a}+{b}" not in made]
         pairs = np.random.default_rng(seed).choice(every, DEMO_PAIRS, replace=False).tolist()
-        base = {kind: truth.mean("control", kind) for kind in TYPES}
+        kept = np.searchsorted(truth.genes, task.prepared.genes, sorter=(order := np.argsort(truth.genes)))
+
+        def mean(name: str, kind: str, dose: float | None = None, truth: Any = truth,
+                 kept: np.ndarray = order[kept]) -> np.ndarray:
+            return np.asarray(truth.mean(name, kind, dose or 1.0)[kept])
+
+        base = {kind: mean("control", kind) for kind in TYPES}
         for kind in TYPES:
             questions = [("unseen pair", p, None) for p in pairs] + [("unseen dose", STIMULUS, d) for d in DEMO_DOSES]
             for what, name, dose in questions:
                 rows += _against_truth(fitted, what, parse(name, "control"), dose, kind,
-                                       truth.mean(name, kind, dose or 1.0) - base[kind], base[kind],
-                                       _target_mask(task, name), seed)
-        for fold in _demo_folds(task.table, seed):
+                                       mean(name, kind, dose) - base[kind], base[kind], _target_mask(task, name), seed)
+        for fold in _demo_folds(task.bench.table, seed):
             held = data.prepare(workspace, case, fold)
             fitted_held = perturb_methods.fit(workspace, held, seed, asked.preset, tuple(asked.set), False)
             for what, dose, kind in fold.asked:
                 name = _label_of(made, what) if dose is None else STIMULUS
                 held_out = "held-out pair" if dose is None else "held-out dose"
                 rows += _against_truth(fitted_held, held_out, what, dose, kind,
-                                       truth.mean(name, kind, dose or 1.0) - base[kind], base[kind],
-                                       _target_mask(task, name), seed)
+                                       mean(name, kind, dose) - base[kind], base[kind], _target_mask(task, name), seed)
         synergy += _synergy(fitted, truth, [c for c in made if "+" in c], TYPES, seed)
     return {"part": "demo", "rows": rows, "synergy": synergy}
 
@@ -197,7 +202,7 @@ def _against_truth(fitted: perturb_methods.Fitted, what: str, perturbation: Pert
     """Return one row a method: Pearson of the stated change with the true one, and the coverage of ours."""
     from scdiff_core.analysis.perturb.response import log2_fold_change
 
-    known, question = fitted.task.known, baselines.Question(perturbation, dose, kind)
+    known, question = fitted.task.bench.known, baselines.Question(perturbation, dose, kind)
     base = {"what": what, "condition": f"{perturbation.label}{'' if dose is None else f' at {dose:g}'}|{kind}",
             "seed": seed}
     ours = fitted.response.predict(perturbation, dose, kind)

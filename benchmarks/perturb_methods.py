@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,17 +12,17 @@ import numpy as np
 
 from benchmarks import stages
 from benchmarks.perturb_data import Task, gene_sets, knowledge
-from scdiff_core import keys
-from scdiff_core.analysis.perturb import baselines
+from scdiff_core.analysis.metrics import dense
+from scdiff_core.analysis.perturb.baselines import Guess, moved
+from scdiff_core.analysis.perturb.card import Answer, name_of
 from scdiff_core.analysis.perturb.splits import Condition
 from scdiff_core.config import TrainConfig, override, validate
 from scdiff_core.workspace import JobDir, Workspace
 
 OURS, MEAN = "ours", "ours, mean alone"
 LEARN = (*stages.LEARN, "analysis/perturb")
-LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "programs.py", "gain.py",
-             "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py", "explore_ops.py")
-MOST_CELLS = 200
+LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "card.py", "programs.py",
+             "gain.py", "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py", "explore_ops.py")
 
 
 @lru_cache
@@ -32,22 +32,17 @@ def learn_hash() -> str:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a method says of a condition: cells log1p [n, G], the mean it states [G], and other things it says."""
-
-    cells: Any
-    mean: np.ndarray
-    said: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Fitted:
-    """Everything fitted on one fold: the run of ours, and what the baselines need."""
+    """Everything fitted on one fold: the run of ours, and what the baselines need.
+
+    `said` takes what ours says of a condition besides cells and mean, and how long that took.
+    """
 
     task: Task
     seed: int
     job: JobDir | None
     train_s: float
+    said: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> Any:
@@ -66,7 +61,7 @@ class Fitted:
         from scdiff_core.analysis.perturb.embeddings import from_control
         from scdiff_core.analysis.perturb.response import ResponseModel
 
-        known = self.task.known
+        known = self.task.bench.known
         controls = np.concatenate([a.rows for a in known.arms.arms if a.perturbation.is_control])
         vectors = [from_control(known.log1p[controls], known.genes.tolist())]
         if is_genes(self.task):
@@ -74,34 +69,26 @@ class Fitted:
         return ResponseModel.fit(known.arms, known.genes.tolist(), vectors, seed=self.seed,
                                  detected=detect(known.log1p, known.arms, seed=self.seed))
 
-    def answer(self, method: str, condition: Condition, n: int) -> Answer | None:
-        """Return what a method says, with `n` cells; None where it has no answer."""
-        perturbation, dose, kind = condition
-        asked = baselines.Question(perturbation, dose, kind)
-        known = self.task.known
-        if method == OURS:
-            return self._ours(condition, n)
-        if method == MEAN:
-            found = self.response.predict(perturbation, dose, kind)
-            guess = baselines.moved(known, kind, found.shift, n, np.random.default_rng(self.seed), found.how)
-            return Answer(guess.cells, guess.mean, {"how": found.how, "effect": found.effect})
-        if method == baselines.LATENT:
-            if self.job is None:
-                return None
-            made = baselines.latent_arithmetic(known, asked, n, self.seed, *self.codec)
-        else:
-            made = baselines.guess(method, known, asked, n, self.seed)
-        return None if made is None else Answer(made.cells, made.mean, {"how": made.how})
+    def answers(self, methods: Sequence[str]) -> dict[str, Answer]:
+        """Return the methods as callables."""
+        every: dict[str, Answer] = {OURS: self._ours, MEAN: self._mean} | self.task.bench.baselines(
+            self.seed, self.codec if self.job is not None else None)
+        return {m: every[m] for m in methods if m in every}
 
-    def _ours(self, condition: Condition, n: int) -> Answer:
+    def _mean(self, condition: Condition, n: int) -> Guess:
+        found = self.response.predict(*condition)
+        self.said[MEAN, name_of(condition)] = {"effect": found.effect, "reach": found.reach}
+        return moved(self.task.bench.known, condition[2], found.shift, n, np.random.default_rng(self.seed), found.how)
+
+    def _ours(self, condition: Condition, n: int) -> Guess:
         perturbation, dose, kind = condition
         where = {str(self.task.prepared.roles.cell_type): kind} if kind else {}
         began = time.perf_counter(), time.process_time()
         found = self.model.ask(perturbation, dose, where, n_cells=n, seed=self.seed)
-        taken = time.perf_counter() - began[0], time.process_time() - began[1]
-        return Answer(found.log1p, found.control_mean + found.response.shift, {
-            "how": found.response.how, "effect": found.response.effect, "reach": found.response.reach,
-            "half": found.half, "seconds": taken[0], "cpu_s": taken[1]})
+        self.said[OURS, name_of(condition)] = {
+            "effect": found.response.effect, "reach": found.response.reach, "half": found.half,
+            "seconds": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
+        return Guess(dense(found.log1p), found.control_mean + found.response.shift, found.response.how)
 
     @cached_property
     def codec(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, int], Any]]:
@@ -173,13 +160,3 @@ def train(workspace: Workspace, task: Task, seed: int, preset_name: str, setting
         stages.say("")
         done = stages._end(job, {"seconds": time.process_time() - began})
     return job, float(done["seconds"])
-
-
-def n_cells(task: Task, condition: Condition) -> int:
-    """Return how many cells every method is asked for: no more than there are controls to start from."""
-    return int(min(MOST_CELLS, len(task.known.control_rows(condition[2]))))
-
-
-def training_cells(task: Task) -> int:
-    """Return how many cells are learnt from."""
-    return len(task.prepared.rows(keys.TRAIN))

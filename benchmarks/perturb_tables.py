@@ -74,7 +74,7 @@ def flags(rows: Sequence[Row], who: str = OURS) -> list[str]:
     """Say every place where `who` is below a baseline by more than the standard error of their difference."""
     out = []
     for key, higher in BETTER.items():
-        if higher is None:
+        if higher is None or key == "pearson_cells":  # the mean is judged by what is stated
             continue
         ours = by_condition(rows, who, key)
         for method in methods(rows):
@@ -161,7 +161,7 @@ def section(part: str, found: dict[str, Any]) -> str:
                          f"{len(variance)} conditions, mean {np.mean(list(variance.values())):.2f}.")
     if part == "kang":
         words.append(kang_table(rows, panels))
-    words.append(_times(found))
+    words += [_leaks(found), _times(found)]
     return "\n\n".join(w for w in words if w)
 
 
@@ -272,6 +272,17 @@ def _times(found: dict[str, Any]) -> str:
         return ""
     return (f"Training: {np.mean(trained):.0f} CPU s a run (at most {max(trained):.0f}). A prediction: median "
             f"{np.median(asked):.2f} s.")
+
+
+def _leaks(found: dict[str, Any]) -> str:
+    """Return what the held-out conditions share with the cells that are learnt from, like ones together."""
+    by: dict[str, list[str]] = {}
+    for line in found.get("leakage", []):
+        name, _, words = line.partition(": ")
+        by.setdefault(words.rstrip("."), []).append(name)
+    said = [f"{words} ({', '.join(names)})" if len(names) < 4 else f"{words} ({len(names)} conditions)"
+            for words, names in by.items()]
+    return "Leakage: " + "; ".join(said) + "." if said else ""
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -28,10 +28,11 @@ def buttons(run: JobDir, state: str) -> None:
             "Resume", type="primary", icon=":material/play_arrow:", key="resume_run"
         ):
             resume(run)
-        if state == "finished" and st.button(
-            "Generate cells", type="primary", key="to_generate", icon=":material/auto_awesome:"
-        ):
-            st.switch_page("pages/generate.py")
+        if state == "finished":
+            perturbs = run.config().task == "perturb"
+            words, icon = ("Predict perturbations", "science") if perturbs else ("Generate cells", "auto_awesome")
+            if st.button(words, type="primary", key="to_generate", icon=f":material/{icon}:"):
+                st.switch_page("pages/perturb.py" if perturbs else "pages/generate.py")
         if st.button("Delete", icon=":material/delete:", type="tertiary", key="delete_run"):
             ask_delete(run)
 

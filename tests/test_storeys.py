@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scdiff_core"
-GROUND = {"errors", "keys", "config"}
+GROUND = {"errors", "keys", "config", "target"}
 TORCH = {"diffusion", "nn"}
 DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "selections", "gates", "views",
         "methods_text", "methods_model", "references", "data", "analysis", "figures"}

@@ -65,8 +65,12 @@ def _take_group(scene: Scene) -> None:
 
 
 def popover(scene: Scene) -> None:
-    """Draw where cells are selected by thresholds or by labels."""
-    with st.popover("Gate", icon=":material/tune:", help="Select cells by thresholds on genes, or whole groups."):
+    """Draw where cells are selected by thresholds or by labels; what is in it only once it is opened."""
+    box = st.popover("Gate", icon=":material/tune:", help="Select cells by thresholds on genes, or whole groups.",
+                     key=state.key(scene, "gate"), on_change="rerun")
+    if not box.open:
+        return
+    with box:
         by_genes, by_labels = st.tabs(["By genes", "By groups"])
         with by_genes:
             names = st.multiselect(

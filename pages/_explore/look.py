@@ -95,12 +95,13 @@ def choose_show(scene: Scene) -> str:
     return show
 
 
-def choose_split(scene: Scene) -> str:
-    """Draw the choice of a column whose values get a panel each."""
+def choose_split(scene: Scene, draw: bool = True) -> str:
+    """Return the column whose values get a panel each, and draw its choice where that is wanted."""
     options = [NO_SPLIT, *(c for c in scene.grouping_columns() if len(scene.categories(c)) > 1)]
     state.begin(scene, "split", options, NO_SPLIT)
-    st.selectbox("Split by", options, key=state.key(scene, "split"), persist_state="session",
-                 help=f"A panel for each value, at most {PANELS}; what you select in one is selected in all.")
+    if draw:
+        st.selectbox("Split by", options, key=state.key(scene, "split"), persist_state="session",
+                     help=f"A panel for each value, at most {PANELS}; what you select in one is selected in all.")
     split = str(st.session_state[state.key(scene, "split")])
     state.show_in_url("split", split, NO_SPLIT)
     return split

@@ -25,19 +25,14 @@ def show_map(scene: Scene, key: str, *, height: int = 460, first: str = "") -> N
                 show = look.choose_show(scene)
         else:
             show = look.choose_show(scene)
-        with st.popover("More", icon=":material/tune:", help="Split the map, a second one beside it, palette, gene "
-                        "sets, session file."):
-            views, sets, sessions = st.tabs(["View", "Gene sets", "Session"])
-            with views:
-                split = look.choose_split(scene)
-                second = st.toggle("A second map beside it", key=state.key(scene, "second"), persist_state="session",
-                                   help="Another colour or map of the same cells; what you select in one is selected "
-                                   "in both.")
-                look.choose_palette(scene)
-            with sets:
-                gene_sets.bring(scene)
-            with sessions:
-                session.show(scene)
+        more = st.popover("More", icon=":material/tune:", help="Split the map, a second one beside it, palette, gene "
+                          "sets, session file.", key=state.key(scene, "more"), on_change="rerun")
+        if more.open:
+            with more:
+                split = _more(scene)
+        else:  # what nobody sees is not drawn: it would take its time at every change of page
+            split = look.choose_split(scene, draw=False)
+    second = bool(st.session_state.get(state.key(scene, "second")))
     view = look.Look(colour, place, x, y, show, split)
     if second and split == look.NO_SPLIT:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"second-{key}"):
@@ -55,6 +50,21 @@ def show_map(scene: Scene, key: str, *, height: int = 460, first: str = "") -> N
     select_bar.show(scene)
     maps.files(scene, view, f"{key}-files")
     session.autosave(scene, view)
+
+
+def _more(scene: Scene) -> str:
+    """Draw the choices that are not made every day; returns by what the map is split."""
+    views, sets, sessions = st.tabs(["View", "Gene sets", "Session"])
+    with views:
+        split = look.choose_split(scene)
+        st.toggle("A second map beside it", key=state.key(scene, "second"), persist_state="session",
+                  help="Another colour or map of the same cells; what you select in one is selected in both.")
+        look.choose_palette(scene)
+    with sets:
+        gene_sets.bring(scene)
+    with sessions:
+        session.show(scene)
+    return split
 
 
 def show_tabs(scene: Scene, key: str, more: Mapping[str, Callable[[], None]], *, height: int = 460) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from scdiff_core import jobs
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir, Workspace
+from scdiff_core.workspace import CONFIG, JobDir, Workspace
 
 IDS = ("dataset", "run", "source", "output")
 
@@ -87,9 +87,23 @@ def open_dataset(job: JobDir) -> Prepared:
     return _open(str(job.path), file.stat().st_mtime)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _config(path: str, modified: int, _run: JobDir) -> Any:
+    return _run.config()
+
+
+def config_of(run: JobDir) -> Any:
+    """Return a job's configuration, read once while it is unchanged; raises `ScdiffError` where it is broken."""
+    try:
+        changed = (run.path / CONFIG[run.kind]).stat().st_mtime_ns
+    except OSError:
+        return run.config()  # which says what is wrong
+    return _config(str(run.path), changed, run)
+
+
 def dataset_of(run: JobDir) -> Prepared:
     """Return the prepared dataset that a run was trained on; raises where it is gone or has changed."""
-    config = run.config()
+    config = config_of(run)
     prepared = open_dataset(workspace().open("prepare", config.dataset))
     if prepared.fingerprint != config.fingerprint:
         raise ScdiffError(
@@ -139,7 +153,7 @@ def _run_badge(run: JobDir | None) -> dict[str, Any]:
 def dataset_name(run: JobDir) -> str:
     """Return the name of the dataset a run learned from; empty where its configuration is broken."""
     try:
-        return str(run.config().dataset)
+        return str(config_of(run).dataset)
     except ScdiffError:
         return ""
 

@@ -31,6 +31,9 @@ never sees them, and is judged by them later.
 **How long.** *Quick* to see whether it works at all, *Standard* for results you would show, *Thorough* for the last
 bit. You may close the page: the training goes on, and this page finds it again.
 
+**What for.** Where your data has perturbations and control cells, *Predict perturbations* learns what each one does,
+for the Perturb page. Under *Advanced* it can be told more about genes (gene sets, regulons, vectors).
+
 **Example.** Choose **demo-pbmc68k** and *Quick*, press **Train**. After a moment rings (generated cells) appear over
 the grey dots (real ones); they begin as one cloud and part into the cell types. Types of a dozen cells come last, and
 may stay rough.
@@ -44,6 +47,21 @@ beside the best that can be expected (real against real).
 
 **Example.** Choose *CD19+ B* and 200 cells, press **Generate**, and colour by `CD79A`: high in the B cells, real and
 generated, and in no other. **Download** has them as `.h5ad` for scanpy or Seurat, marked as synthetic.
+""",
+    "Perturb": """
+**Ask.** Which perturbations (up to six; type `A+B` for a pair), in which of your cells, at which dose. You get a
+population of cells as it would be afterwards, never one of your cells after treatment: a control cell is only where a
+predicted one *started from*.
+
+**Believe it?** The badges say: how strong (*no detectable effect* is an answer), whether the model was trained on it,
+and how far it is from all that was measured. Whiskers are 90 % intervals. Where the data has the perturbation, the
+measured cells stand beside the predicted ones: hold some out on the Data page to see how good the model is.
+
+**Screen** ranks a whole list, draws a map of it and shows which genes of a pair do not add up. **What next?** lists the
+experiments that would teach the model most.
+
+**Example.** On the Data page open **demo:perturb** and hold out one pair, on *Train* choose *Predict perturbations*.
+Here choose that pair and press **Predict**: under *Genes*, *Against measured* shows how near it came.
 """,
     "Runs": """
 **One line a model.** *Told apart* is how well a classifier tells generated cells from real ones it has never seen:

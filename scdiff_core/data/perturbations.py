@@ -75,8 +75,8 @@ def parse(label: str, control: str | None = None, known: Collection[str] = ()) -
     control
         The label of unperturbed cells.
     known
-        Names that are perturbations by themselves. A label that is one of them is not taken apart, and one with
-        another separator (``"A_B"``, ``"A,B"``) only where every half is known, alone or as control.
+        Names that are perturbations by themselves. A label with another separator (``"A_B"``, ``"A,B"``) is taken apart
+        only where every half is one of them, or the control.
     """
     label = label.strip()
     if label in ("", control):
@@ -92,11 +92,10 @@ def _parts(label: str, control: str | None, known: Collection[str]) -> list[str]
     whole = all(halves) and all(p.count("(") == p.count(")") for p in halves)  # "(+)-catechin" is one drug
     if len(halves) > 1 and whole:
         return halves
-    if label not in known:
-        others = [p for p in _OTHER_SEPARATORS.split(label) if p]
-        words = {control, *CONTROL_WORDS}
-        if len(others) > 1 and any(p in known for p in others) and all(p in known or p in words for p in others):
-            return others
+    others = [p for p in _OTHER_SEPARATORS.split(label) if p]
+    words = {control, *CONTROL_WORDS}
+    if len(others) > 1 and any(p in known for p in others) and all(p in known or p in words for p in others):
+        return others
     return [label]
 
 

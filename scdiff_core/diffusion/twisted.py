@@ -78,17 +78,18 @@ def _slopes(margins: Tensor, z: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(z) if r is None else r for r in rows], 1)
 
 
-def resample(log_weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Return which particle each place takes, int64 [I, M], by systematic resampling of log weights [I, M].
+def resample(log_weight: Tensor, generator: torch.Generator, n: int | None = None) -> Tensor:
+    """Return which particle each of n places takes, int64 [I, n], by systematic resampling of log weights [I, M].
 
-    Kitagawa 1996: one uniform draw an island, so that a particle of weight w has M w children, rounded up or down.
+    Kitagawa 1996: one uniform draw an island, so that a particle of weight w has n w children, rounded up or down.
     """
-    n = log_weight.shape[1]
+    many = log_weight.shape[1]
+    n = n or many
     edges = log_weight.softmax(1).double().cumsum(1)
     edges[:, -1] = 1.0
     draw = torch.rand((len(edges), 1), generator=generator, dtype=torch.float64).to(edges.device)
     at = (torch.arange(n, dtype=torch.float64, device=edges.device) + draw) / n
-    return torch.searchsorted(edges, at).clamp(max=n - 1)
+    return torch.searchsorted(edges, at).clamp(max=many - 1)
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,10 @@ class TwistedSMC:
     most: float = 3.0
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
-                start: float = 1.0) -> Iterator[Particles]:
+                start: float = 1.0, chosen: bool = False) -> Iterator[Particles]:
         """Walk from x [N, D] at t = `start` to clean latents; N is a multiple of the islands.
+
+        `chosen` says that x were drawn by their twists (`choose_start`), so that they begin with even weights.
 
         The last state's `x0_hat` are the clean latents, and its `log_weight` is -inf where a hard demand is not met.
 
@@ -131,7 +134,7 @@ class TwistedSMC:
         weight = torch.zeros(n, dtype=x.dtype, device=x.device)
         ancestor = torch.arange(n, device=x.device)
         x0_hat, twist, gradient = self._look(x, times[0], sigma[0], condition, objective)
-        weight = weight + twist
+        weight = weight if chosen else weight + twist
         for i in range(self.steps - 1):
             # the step of ancestral sampling (Ho et al. 2020, eq. 6 and 7, for alpha = 1), moved up the gradient
             kept = (sigma[i + 1] / sigma[i]) ** 2
@@ -155,6 +158,25 @@ class TwistedSMC:
         weight = torch.where(met, weight, torch.full_like(weight, -torch.inf))
         yield Particles(self.steps, self.steps, 0.0, x0_hat, x0_hat, self._normal(weight), ancestor,
                         self._effective(weight))
+
+    def choose_start(self, x: Tensor, condition: Condition, objective: Objective, n: int,
+                     generator: torch.Generator) -> Tensor:
+        """Return which n of many starts x [M, D] at t = 1 to go on with, int64 [n], by their twists.
+
+        Where conditions differ, most of the starts may be of a kind that cannot meet the demands.
+        """
+        at = torch.ones((), dtype=torch.float64)
+        sigma = self.schedule(at)[1].to(x.dtype)
+        twist = []
+        with torch.no_grad():
+            for start in range(0, len(x), n):
+                rows = slice(start, start + n)
+                x0_hat = self.denoiser(x[rows], at.to(x.dtype), condition.rows(rows))
+                twist.append(log_twist(objective, x0_hat, sigma**2 / (1 + sigma**2), self.tau))
+        weight = torch.cat(twist)
+        weight = torch.where(torch.isfinite(weight), weight, torch.full_like(weight, LEAST * 10))
+        drawn = resample(weight[None], generator, n)[0]
+        return drawn[torch.randperm(n, generator=generator).to(x.device)]  # each island has some of every kind
 
     def _look(self, x: Tensor, t: Tensor, sigma: Tensor, condition: Condition,
               objective: Objective) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,9 +1,8 @@
 """The second opinion on the mean: the same statistics on codes instead of genes, decoded.
 
 In codes a perturbation moves cells of different types along one direction, and the decoder says what that means for
-each gene of a type: a gene that a type cannot express does not rise in it. Where types or combinations are new this
-sees what sums of log values do not; where they were measured it has nothing to add. How much of it is taken is found
-on arms that were left out in turn, for each kind of prediction.
+each gene of a type: a gene that a type cannot express does not rise in it. So a perturbation that was measured in other
+types alone is answered by both; how much of the second opinion is taken is found by leaving each type out in turn.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import torch
 from scdiff_core.analysis.perturb.arms import Arms
 from scdiff_core.analysis.perturb.embeddings import Embedding
 from scdiff_core.analysis.perturb.kernels import Item
-from scdiff_core.analysis.perturb.response import Response, ResponseModel, folds, log2_fold_change
+from scdiff_core.analysis.perturb.response import Response, ResponseModel, _fit, log2_fold_change
 from scdiff_core.engine import move
 
 MOST = 0.5  # at most half: the codec has seen the cells of the arms that are left out here
-ENOUGH = 4  # left-out arms of a kind; with fewer, none of it is taken
+ENOUGH = 4  # left-out arms; with fewer, none of it is taken
 SCALES = (0.8, 1.25)
 CELLS = 64  # control cells of a type through which codes are decoded
 
@@ -86,20 +85,27 @@ class CodeResponse:
         """
         names = [f"code {i}" for i in range(code_arms.mean.shape[1])]
         model = ResponseModel.fit(code_arms, names, embeddings, seed=seed, calibrate=False)
-        left_out: dict[str, list[Products]] = {}
-        for mask in folds(arms, seed):
-            genes = ResponseModel.fit(arms.take(mask), response.genes, embeddings, seed=seed, calibrate=False)
-            codes = ResponseModel.fit(code_arms.take(mask), names, embeddings, seed=seed, calibrate=False)
-            for a in np.flatnonzero(~mask):
+        found: list[Products] = []
+        types = np.array([arm.cell_type for arm in arms.arms])
+        for left in dict.fromkeys(types[~arms.is_control].tolist()):
+            keep = (types != left) | arms.is_control
+            elsewhere = {arm.perturbation for arm, kept in zip(arms.arms, keep, strict=True) if kept}
+            judged = [a for a in np.flatnonzero(~keep) if arms.arms[a].perturbation in elsewhere]
+            if not judged:
+                continue
+            genes = _fit(arms.take(keep), response.genes, response.space.embeddings, response)
+            codes = _fit(code_arms.take(keep), names, model.space.embeddings, model)
+            for a in judged:
                 arm = arms.arms[a]
                 item = Item(arm.perturbation, arm.dose, arm.cell_type)
                 own = genes.estimate(item, arms.control[a])[0]
                 delta = codes.estimate(item, code_arms.control[a])[0]
-                other = decoded(movers[arm.cell_type], delta, arms.control[a])
-                left_out.setdefault(genes.kind(item), []).append(Products.of(own, other, arms.shift[a]))
-        enough = {k: sum(v[1:], v[0]) for k, v in left_out.items() if len(v) >= ENOUGH}
-        share = {k: v.share() for k, v in enough.items()}
-        return cls(model, share, {k: v.scale(share[k]) for k, v in enough.items()})
+                found.append(Products.of(own, decoded(movers[left], delta, arms.control[a]), arms.shift[a]))
+        if len(found) < ENOUGH:
+            return cls(model)
+        products = sum(found[1:], found[0])
+        share = products.share()
+        return cls(model, {"type": share}, {"type": products.scale(share)})
 
     def blend(self, response: Response, item: Item, mover: move.Mover) -> Response:
         """Return a response with its share of the decoded change; its interval moves along."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from scdiff_core.keys import TARGET_SUM
+from scdiff_core.nn import quantiles
 from scdiff_core.nn.codec import Codec, CountSpread
 from scdiff_core.nn.likelihood import HurdleNormal, NegativeBinomial, Values
 from scdiff_core.nn.log_mean import log1p_mean
@@ -28,6 +29,7 @@ SMALLEST = 2e-3  # log1p mean below which a level counts as none
 CALIBRATED = 64  # cells on which the corrections are found, evenly chosen
 SLOPES = (0.3, 1.2)  # of a log level over a log rate, as far as they are believed
 STEP = 1.5  # most that a log rate is corrected by at a time: all genes share the library size
+LEAST_REST = 0.3  # share of what was left for the other genes that has to be left after a correction
 OWN_ROUNDS = 2  # corrections by what the cells themselves then have
 BELIEVED = 10.0  # cells with any count of a gene, for which half of its own correction is taken
 
@@ -131,7 +133,7 @@ class Mover:
         values, total = self.to(delta, shift)
         if not recode:
             return values, total
-        log1p = torch.log1p(values * (TARGET_SUM / total)[:, None]) if self.codec.counts else values
+        log1p = self.log1p(values, total)
         delta = self.codec.encode(log1p, total).mean.mean(0) - self.z.mean(0)
         return self.to(delta, shift)
 
@@ -160,10 +162,10 @@ class Mover:
         goal = _log_rate((self.cells.log1p.mean(0) + shift).clamp(min=0))
         for _ in range(OWN_ROUNDS):
             values, total = self._read(rates, change)
-            level = torch.log1p(values * (TARGET_SUM / total)[:, None]).mean(0)
+            level = self.log1p(values, total).mean(0)
             cells = (values > 0).float().sum(0)
             step = cells / (cells + BELIEVED) * (goal - _log_rate(level))
-            change = (change + step.clamp(-STEP, STEP)).clamp(-MOST, MOST)
+            change = rates.take(self.some).further(change, step.clamp(-STEP, STEP))
         return self._read(rates, change)
 
     def _read(self, rates: Rates, change: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,6 +174,27 @@ class Mover:
         values = self._spread(moved).sample(self.u, torch.Generator().manual_seed(self.seed))
         more = rest / self.rest_share * (rates.log_total - self.log_total).exp()
         return values, values.sum(1) + self.rest * more
+
+    @torch.no_grad()
+    def drawn(self, z: Tensor, shift: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return new cells of codes z [n, D], whose mean is that of the controls and `shift`, log1p [G].
+
+        As many as there are controls; nothing but the mean comes from these. Values [n, G] and total counts [n].
+        """
+        u = quantiles.look_up(self.codec.table, torch.rand(len(z), self.codec.n_genes, generator=generator))
+        if not self.codec.counts:
+            there = self.codec.decode(z)
+            assert isinstance(there, HurdleNormal)
+            values = _raised(there, self._correct_values(there, shift)).inverse(u)
+            return values, values.sum(1)
+        rates = Rates.of(self.codec, z)
+        moved, rest = rates.times(self._correct(rates, shift))
+        values = self._spread(moved).sample(u, generator)
+        return values, values.sum(1) + rest * rates.log_total.exp()
+
+    def log1p(self, values: Tensor, total: Tensor) -> Tensor:
+        """Return log1p values [n, G] of values and total counts."""
+        return torch.log1p(values * (TARGET_SUM / total)[:, None]) if self.codec.counts else values
 
     @torch.no_grad()
     def expected(self, delta: Tensor) -> Tensor:
@@ -194,14 +217,17 @@ class Mover:
     def _correct(self, rates: Rates, shift: Tensor) -> Tensor:
         """Return the log factor of each gene's rate [G] that changes the expected mean by `shift`, log1p [G]."""
         goal = _log_rate((self.start + shift).clamp(min=0))
-        change, before, slope = torch.zeros_like(goal), None, torch.ones_like(goal)
+        change, slope, some = torch.zeros_like(goal), torch.ones_like(goal), rates.take(self.some)
+        before: tuple[Tensor, Tensor] | None = None
         for _ in range(ROUNDS):
             now = _log_rate(self._level(rates, change))
             if before is not None:
-                rise = (now - before[0]) / torch.where((change - before[1]).abs() > 1e-3, change - before[1], 1e9)
+                taken = torch.where(before[1].abs() > 1e-3, before[1], 1e9)
+                rise = (now - before[0]) / taken
                 slope = torch.where(rise != 0, rise, slope).clamp(*SLOPES)
-            before = now, change
-            change = (change + ((goal - now) / slope).clamp(-STEP, STEP)).clamp(-MOST, MOST)
+            step = ((goal - now) / slope).clamp(-STEP, STEP)
+            before = now, step
+            change = some.further(change, step)
         return change
 
     def _correct_values(self, there: HurdleNormal, shift: Tensor) -> Tensor:
@@ -248,6 +274,17 @@ class Rates:
     def take(self, rows: Tensor) -> Rates:
         """Return those of some cells."""
         return Rates(self.log_share[rows], self.rest[rows], self.log_total[rows])
+
+    def further(self, change: Tensor, step: Tensor) -> Tensor:
+        """Return factors with which the shares, as `change` made them, are multiplied by exp(step), log [G].
+
+        Shares add up to one: where many genes rise, what is left for the rest falls, and factors are in its units.
+        """
+        moved, rest = self.times(change)
+        before = rest.mean()
+        after = 1 - (moved.exp() / self.log_total.exp()[:, None]).mean(0) @ step.exp()
+        factor = (before / after.clamp(min=LEAST_REST * float(before))).log()
+        return (change + step + factor).clamp(-MOST, MOST)
 
     def times(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """Return log means [n, G] in counts, and the share of the rest [n], with each gene's rate times exp(change).

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from scdiff_core import keys
 from scdiff_core.analysis.perturb.kernels import Item
@@ -23,6 +24,7 @@ from scdiff_core.engine.generate import sparse
 from scdiff_core.engine.model import Sizes
 from scdiff_core.engine.train_codec import build_codec
 from scdiff_core.engine.train_perturb import restored
+from scdiff_core.engine.train_sets import Spread, build_sets, vector
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.nn.codec import Codec
 from scdiff_core.workspace import JobDir
@@ -101,6 +103,7 @@ class PerturbModel:
     codec: Codec
     response: ResponseModel
     codes: CodeResponse
+    spread: Spread | None
     controls: Controls
     genes: np.ndarray
     values: str
@@ -137,6 +140,11 @@ class PerturbModel:
             response = restored(checkpoint.under(state, "response"), meta["response"])
             codes = CodeResponse(restored(checkpoint.under(state, "codes"), meta["codes"]), meta["share"],
                                  meta["scale"])
+            spread = None
+            if meta.get("sets", {}).get("half") == "diffusion":
+                network = build_sets(config.diffusion, codec.n_dims, int(meta["sets"]["n_pert"]))
+                network.load_state_dict(checkpoint.under(state, "sets"))
+                spread = Spread(network.eval().requires_grad_(False), config.perturb)
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise ScdiffError(f"The model of the run '{job.id}' cannot be opened.",
                               "Its weights do not fit its configuration, or are of an earlier version.",
@@ -146,8 +154,8 @@ class PerturbModel:
         values = sp.csr_matrix((kept["data"], kept["indices"], kept["indptr"]),
                                shape=(len(kept["rows"]), sizes.n_genes))
         controls = Controls(move.Cells(values, kept["total"]), kept["rows"], kept["codes"], kept["conts"])
-        return cls(run=job.id, config=config, codec=codec, response=response, codes=codes, controls=controls,
-                   genes=np.array(about["genes"], dtype=str), values=about["values"],
+        return cls(run=job.id, config=config, codec=codec, response=response, codes=codes, spread=spread,
+                   controls=controls, genes=np.array(about["genes"], dtype=str), values=about["values"],
                    vocab=Vocab.from_dict(about["vocab"]), roles=Roles(**about["roles"]), step=int(meta["step"]),
                    meta=meta)
 
@@ -208,8 +216,9 @@ class PerturbModel:
             mean = np.asarray(self.log1p(self.controls.cells.take(pool[pool_types == kind])).mean(0)).ravel()
             response = self.response.predict(what, dose, kind, mean)
             mover = move.Mover(self.codec, move.tensors(self.controls.cells.take(rows[mine]), self.counts), generator)
-            response = self.codes.blend(response, Item(what, self.response._dose(what, dose), kind), mover)
-            moved, total = mover.moved(torch.from_numpy(np.asarray(response.shift, np.float32)), recode=False)
+            item = Item(what, self.response._dose(what, dose), kind)
+            response = self.codes.blend(response, item, mover)
+            moved, total = self._cells(mover, item, response, generator)
             parts.append(sparse(moved.numpy()))
             placed.append(mine)
             totals[mine] = total.numpy()
@@ -223,8 +232,31 @@ class PerturbModel:
         return Predicted(
             perturbation=what, dose=dose, counts=values, log1p=self.log1p(cells), total=totals, response=response,
             control_mean=np.tensordot(weight, np.array(means), 1), start_rows=self.controls.rows[rows],
-            codes=self.controls.codes[rows], conts=self.controls.conts[rows], half=MOVED,
-            words=f"Mean: {response.how}. Cells: control cells moved by the predicted mean.")
+            codes=self.controls.codes[rows], conts=self.controls.conts[rows],
+            half=MOVED if self.spread is None else DIFFUSION, words=f"Mean: {response.how}. Cells: {self.why()}")
+
+    def why(self) -> str:
+        """Say in a sentence which half makes the cells, and what it was held against."""
+        sets = self.meta.get("sets", {})
+        figures = ""
+        if sets.get("n_judged"):
+            figures = (f" (E-distance {sets['e_diffusion']:.3g} by the diffusion, {sets['e_moved']:.3g} by moved "
+                       f"controls, over {sets['n_judged']} left-out populations)")
+        if self.spread is not None:
+            return f"the diffusion, round the predicted mean{figures}."
+        held = "; the diffusion was not better" if sets.get("n_judged") else ""
+        return f"control cells moved by the predicted mean{held}{figures}."
+
+    def _cells(self, mover: move.Mover, item: Item, response: Response,
+               generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the cells round a mean: values [n, G] and total counts [n]."""
+        shift = torch.from_numpy(np.asarray(response.shift, np.float32))
+        if self.spread is None:
+            return mover.moved(shift, recode=False)
+        delta = self.codes.model.estimate(item, mover.centre.double().numpy())[0]
+        pert = torch.from_numpy(vector(self.response.space.embeddings, item.perturbation))
+        z = self.spread.codes(mover, torch.from_numpy(delta.astype(np.float32)), pert, generator)
+        return mover.drawn(z, shift, generator)
 
     def _pool(self, where: Mapping[str, str]) -> np.ndarray:
         """Return the control cells of the conditions asked for, as indices into `controls`."""

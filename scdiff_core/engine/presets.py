@@ -14,6 +14,13 @@ PRESETS: dict[str, tuple[CodecConfig, DiffusionConfig]] = {
                  DiffusionConfig(steps=8000, width=512, depth=4, ema=0.9995, patience=20)),
 }
 
+# of the set diffusion, which has the predicted mean to begin with and less to learn
+SETS: dict[str, DiffusionConfig] = {
+    "quick": DiffusionConfig(steps=200, width=128, depth=2, ema=0.99),
+    "standard": DiffusionConfig(steps=600, width=192, depth=2, ema=0.995),
+    "thorough": DiffusionConfig(steps=3000, width=256, depth=3, ema=0.999),
+}
+
 
 def preset(name: str, values: str = keys.COUNTS, task: str = "generate") -> tuple[CodecConfig, DiffusionConfig]:
     """Return the settings of a preset for counts or continuous values, and for a task.
@@ -27,6 +34,8 @@ def preset(name: str, values: str = keys.COUNTS, task: str = "generate") -> tupl
         raise ScdiffError(f"There is no preset '{name}'.", nearest(name, PRESETS) or
                           "The presets are " + ", ".join(PRESETS) + ".", "Choose one of those.")
     codec, diffusion = PRESETS[name]
+    if task == "perturb":
+        diffusion = SETS[name]
     if values != keys.COUNTS:  # there are no molecules to thin
         codec = codec.model_copy(update={"thin": 1.0, "dropout": 0.2})
     return codec, diffusion

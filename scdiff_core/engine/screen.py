@@ -6,8 +6,10 @@ Cells are predicted as for one perturbation. Those that cannot be predicted are 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 CELLS_COMPARED = 200  # of each side, for the distance to control
 CHANGED = 0.1  # log1p; a smaller departure from the sum of two singles is none
 MOST = 2000  # perturbations of one screen
+AT_ONCE = 2  # perturbations that are predicted at the same time
 
 
 class Asked(Frozen):
@@ -100,14 +103,21 @@ def screen(model: Any, config: ScreenConfig) -> Generator[ScreenProgress, None, 
             for part in what.singles():
                 todo.setdefault((part.label, item.dose), False)
     found: list[Found] = []
-    for i, ((label, dose), asked) in enumerate(todo.items()):
-        name = Asked(perturbation=label, dose=dose).name
-        yield ScreenProgress(i, len(todo), name)
-        try:
-            found.append(Found(name, asked, model.ask(label, dose, config.where, config.n_cells, config.seed)))
-        except ScdiffError as error:
-            if asked:
-                refused[name] = f"{error.what} {error.why}"
+    # two at a time: each is small, and a good part of it is not within one another's way
+    pool = ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1))
+    try:
+        waiting = [pool.submit(model.ask, label, dose, config.where, config.n_cells, config.seed)
+                   for label, dose in todo]
+        for i, (((label, dose), asked), future) in enumerate(zip(todo.items(), waiting, strict=True)):
+            name = Asked(perturbation=label, dose=dose).name
+            yield ScreenProgress(i, len(todo), name)
+            try:
+                found.append(Found(name, asked, future.result()))
+            except ScdiffError as error:
+                if asked:
+                    refused[name] = f"{error.what} {error.why}"
+    finally:  # also where nobody wants the rest any more
+        pool.shutdown(wait=True, cancel_futures=True)
     if not any(f.asked for f in found):
         first = next(iter(refused.values()), "")
         raise ScdiffError("Nothing in the list can be predicted.", first,

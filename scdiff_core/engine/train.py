@@ -24,12 +24,13 @@ from scdiff_core.engine.preview import Preview
 from scdiff_core.engine.train_codec import CodecPhase, build_codec, codec_steps, is_positive, start_codec
 from scdiff_core.engine.train_diffusion import DiffusionPhase, build_backbone
 from scdiff_core.engine.train_perturb import ResponsePhase, begin_with, check_task
+from scdiff_core.engine.train_sets import SetsPhase
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
 EVENT_EVERY = 0.2  # s between two events
 CODEC_CHECKS = 40  # looks at the codec's held-out loss
-PHASES = {"generate": ("codec", "calibrate", "diffusion"), "perturb": ("codec", "calibrate", "response")}
+PHASES = {"generate": ("codec", "calibrate", "diffusion"), "perturb": ("codec", "calibrate", "response", "sets")}
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Training:
                               f"The dataset '{prepared.name}' has {len(rows)} training cells.",
                               "Prepare data with more cells, or with looser quality thresholds.")
         self.rows, self.prepared = rows, prepared
+        self.response: ResponsePhase | None = None  # the phase that the set diffusion builds on
         self.cells, self.held_out = (Cells(prepared, r, self.device) for r in (rows, kept))
         self.sizes = Sizes(n_genes=prepared.n_genes, n_pca=len(prepared.pca_components),
                            counts=prepared.values == keys.COUNTS, positive=is_positive(prepared),
@@ -95,7 +97,12 @@ class Training:
         if name == "calibrate":
             return CalibratePhase(self.codec, self.cells, self.held_out, seed)
         if name == "response":
-            return ResponsePhase(self.codec, self.prepared, self.config, seed)
+            self.response = ResponsePhase(self.codec, self.prepared, self.config, seed)
+            return self.response
+        if name == "sets":
+            before = self.response or self.phase("response")
+            assert isinstance(before, ResponsePhase)
+            return SetsPhase(before, self.config, seed)
         return DiffusionPhase(self.codec, self.network, self.config.diffusion, self.cells, self.held_out, seed,
                               self.device)
 
@@ -122,6 +129,8 @@ class _Run:
     def __init__(self, job: JobDir, training: Training, resume: bool) -> None:
         self.job, self.training, self.config = job, training, training.config
         self.names = PHASES[self.config.task]
+        if self.config.task == "perturb" and self.config.perturb.spread == "moved":
+            self.names = self.names[:-1]
         self.offsets, self.total = self._plan()
         self.saved: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         if resume:
@@ -138,7 +147,8 @@ class _Run:
     def _plan(self) -> tuple[dict[str, int], int]:
         """Return at which step of the whole each phase begins, and the steps of the whole."""
         offsets, total = {}, 0
-        steps = {"codec": codec_steps(self.config.codec), "diffusion": self.config.diffusion.steps}
+        steps = {"codec": codec_steps(self.config.codec), "diffusion": self.config.diffusion.steps,
+                 "sets": self.config.diffusion.steps}
         for name in self.names:
             offsets[name] = total
             total += steps.get(name, 1)
@@ -194,7 +204,7 @@ class _Run:
             if checked or now - self.event_at >= EVENT_EVERY:
                 yield self._event(phase, loss_test)
         self._save(phase)
-        if isinstance(phase, ResponsePhase):
+        if phase.name == self.names[-1] and isinstance(phase, ResponsePhase | SetsPhase):
             tensors, meta = phase.result()
             checkpoint.save(checkpoint.path_of(self.job, checkpoint.BEST), tensors,
                             self._meta(phase, {**meta, "phase": phase.name, "step": phase.step}))
@@ -224,7 +234,8 @@ class _Run:
         self._take_losses(phase)
         now = time.monotonic()
         if self.taken and now > self.event_at:
-            size = {"codec": self.config.codec.minibatch, "diffusion": self.config.diffusion.minibatch}
+            size = {"codec": self.config.codec.minibatch, "diffusion": self.config.diffusion.minibatch,
+                    "sets": self.config.diffusion.minibatch}
             rate = self.taken * size.get(phase.name, len(self.training.cells)) / (now - self.event_at)
             self.speed = rate if phase.step == self.taken else 0.7 * self.speed + 0.3 * rate
         self.event_at, self.taken = now, 0

@@ -138,7 +138,8 @@ class ResponsePhase(Phase):
         for start in range(0, len(rows), CHUNK):
             some = rows[start:start + CHUNK]
             found[some] = move.codes(self.codec, move.tensors(cells_of(prepared, some), counts)).numpy()
-        arms = collect(sp.csr_matrix(found), prepared.obs, prepared.roles, rows)
+        self.code_values = found
+        self.code_arms = arms = collect(sp.csr_matrix(found), prepared.obs, prepared.roles, rows)
         controls = {arm.cell_type: arm.rows for arm in self.arms.arms if arm.perturbation.is_control}
         movers = {kind: move.Mover(self.codec, move.tensors(cells_of(prepared, evenly(own, CELLS)), counts),
                                    self.generator) for kind, own in controls.items()}
@@ -147,6 +148,12 @@ class ResponsePhase(Phase):
     def held_out(self) -> float:
         """Return what `advance` found."""
         return self.score
+
+    def restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Put back the codec; the one step is taken again, with the same draws."""
+        super().restore(tensors, meta)
+        self.step = 0
+        self.generator.manual_seed(self.generator.initial_seed())
 
     def result(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return what predicting needs: the codec, the responses and the control cells; and their names."""

@@ -123,6 +123,17 @@ def test_moved_cells_have_the_mean_and_no_value_below_zero() -> None:
     assert guess.mean == pytest.approx([-1, 3, 2, 2, 2])
 
 
+def test_tested_cells_have_the_mean_and_keep_their_zeros() -> None:
+    rng = np.random.default_rng(0)
+    control = np.log1p(rng.poisson([5.0, 0.5, 0.0], (200, 3)))
+    wanted = np.array([0.7, 0.6, 0.3])
+    factor = baselines.factors(control, wanted)
+    assert np.log1p(np.expm1(control) * factor).mean(axis=0)[:2] == pytest.approx(wanted[:2], abs=1e-5)
+    assert factor[2] == 1 and baselines.factors(control, np.array([0.0, -1, 0]))[:2] == pytest.approx([0, 0])
+    guess = baselines.moved(_known(), "x", np.array([-1.0, 1, 0, 0, 0]), 4, np.random.default_rng(0), "")
+    assert guess.tested is not None and guess.tested.mean(axis=0) == pytest.approx([1, 3, 2, 2, 2], abs=1e-4)
+
+
 def test_centroid_is_the_mean_of_the_perturbed_profiles() -> None:
     assert baselines.centroid(_known("A+B"), "y") == pytest.approx([5, 2, 2, 2, 2], abs=1e-6)
 

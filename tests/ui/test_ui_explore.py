@@ -37,7 +37,8 @@ def kept(job: JobDir, mask: np.ndarray) -> str:
 
 
 def open_data(**state: Any) -> AppTest:
-    at = open_page("data", dataset=NAME, run=NAME, **state)
+    """The Data page with what folds on it unfolded."""
+    at = open_page("data", dataset=NAME, run=NAME, **{f"look-more-{NAME}": True, f"look-gate-{NAME}": True, **state})
     assert not at.error, [e.value for e in at.error]
     return at
 
@@ -94,6 +95,7 @@ def test_the_address_names_the_view_and_what_it_names_wrongly_is_ignored(job: Jo
     at = AppTest.from_file(str(Path(__file__).resolve().parents[2] / "app.py"), default_timeout=120)
     at.query_params["dataset"] = NAME
     at.run()
+    at.session_state[f"look-more-{NAME}"] = True
     at.query_params.update({"colour": str(prepared.genes[5]), "map": "PCA", "split": "no such column", "sel": number})
     at.switch_page("pages/data.py").run()
     assert not at.exception and not at.error

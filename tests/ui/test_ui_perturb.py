@@ -246,8 +246,13 @@ def test_without_a_model_of_perturbations_it_says_where_one_is_made(tmp_path: Pa
     assert not at.error and "No model of perturbations yet" in words(at)
 
 
-def test_training_offers_the_task_where_there_are_perturbations(space: Workspace, asked: list[Any]) -> None:
-    at = open_page("train", dataset="screen", run="run")
+def test_training_offers_the_task_where_there_are_perturbations(space: Workspace) -> None:
+    from pages._train import start
+
+    prepared = Prepared.open(space.open("prepare", "screen"))
+    times = {start.estimate_key(prepared, t): dict.fromkeys(start.PRESETS, 60.0) for t in start.TASKS}
+    at = open_page("train", dataset="screen", run="run", estimates=times)
     assert not at.error, [e.value for e in at.error]
-    assert any("Predict perturbations" in str(g.options) for g in at.get("button_group")) or "What for" in words(at) \
-        or any(s.label == "Cells round the mean" for s in at.selectbox)
+    assert any(s.label == "Cells round the mean" for s in at.selectbox)
+    at = open_page("train", dataset="screen", run="run", estimates=times, **{"train_task-screen": "generate"})
+    assert not any(s.label == "Cells round the mean" for s in at.selectbox)

@@ -1,8 +1,12 @@
 """What needs no model: the simple predictions that every report holds a model against.
 
 Each is a function of what was measured in training (`Known`) and a `Question`, and returns a `Guess`: a mean and cells,
-in log1p. Cells are real control cells of the type asked for, moved by the predicted change of the mean and cut off at
-zero: the spread of a baseline is that of its controls, copied. None looks at a held-out cell.
+in log1p. Cells are real control cells of the type asked for, moved by the predicted change of the mean: the spread of a
+baseline is that of its controls, copied. None looks at a held-out cell.
+
+They are moved in two ways. Added to, in log1p and cut off at zero, they come nearest to the real cells as a population.
+But then no zero is left, a test finds every gene changed, and scores of differential expression say nothing: for those,
+each gene's counts are multiplied instead, as `cell_eval2` makes its own baseline, and zeros stay what they are.
 """
 
 from __future__ import annotations
@@ -85,11 +89,15 @@ class Known:
 
 @dataclass(frozen=True)
 class Guess:
-    """A prediction: cells float32 [n, G] and their intended mean [G], log1p; and what it rests on."""
+    """A prediction: cells float32 [n, G] and their intended mean [G], log1p; and what it rests on.
+
+    `tested` are the cells to test for differential expression, where those are others.
+    """
 
     cells: np.ndarray
     mean: np.ndarray
     how: str
+    tested: np.ndarray | None = None
 
 
 def centroid(known: Known, cell_type: str = "") -> np.ndarray:
@@ -103,15 +111,33 @@ def centroid(known: Known, cell_type: str = "") -> np.ndarray:
 
 
 def moved(known: Known, cell_type: str, shift: np.ndarray, n: int, rng: np.random.Generator, how: str) -> Guess:
-    """Return control cells moved by `shift` [G] in log1p, no value below zero.
+    """Return control cells moved by `shift` [G], log1p: added to, and (`tested`) multiplied.
 
     As many different control cells as there are before one is taken twice.
     """
     rows = known.control_rows(cell_type)
     turns = [rng.permutation(rows) for _ in range(-(-n // len(rows)))]
     start = dense(known.log1p[np.concatenate(turns)[:n]])
-    cells = np.maximum(start + shift.astype(np.float32), 0) if np.any(shift) else start
-    return Guess(cells, known.control_mean(cell_type) + shift, how)
+    mean = known.control_mean(cell_type) + shift
+    if not np.any(shift):
+        return Guess(start, mean, how)
+    factor = factors(dense(known.log1p[rows]), mean)
+    return Guess(np.maximum(start + shift.astype(np.float32), 0), mean, how,
+                 np.log1p(np.expm1(start) * factor.astype(np.float32)))
+
+
+def factors(control: np.ndarray, mean: np.ndarray, most: float = 1000.0) -> np.ndarray:
+    """Return by what each gene's counts are multiplied [G] so that control cells [n, G] get the mean [G], log1p.
+
+    By bisection in the logarithm; 1 for a gene without counts, which nothing can move.
+    """
+    counts = np.expm1(control.astype(np.float64))
+    low, high = np.full(len(mean), -np.log(most)), np.full(len(mean), np.log(most))
+    for _ in range(30):
+        middle = (low + high) / 2
+        under = np.log1p(counts * np.exp(middle)).mean(axis=0) < mean
+        low, high = np.where(under, middle, low), np.where(under, high, middle)
+    return np.where(counts.any(axis=0), np.where(mean <= 0, 0.0, np.exp((low + high) / 2)), 1.0)
 
 
 def control(known: Known, asked: Question) -> tuple[np.ndarray, str]:

@@ -16,7 +16,9 @@ import numpy as np
 LEVEL = 0.90
 Z = 1.6448536269514722  # normal quantile of (1 + LEVEL) / 2
 FACTORS = np.geomspace(0.02, 50.0, 80)
-ENOUGH = 4  # left-out arms of a kind; with fewer, all kinds together
+ENOUGH = 20  # left-out arms of a kind; with fewer, all kinds together
+FEWER = 2.0  # a kind's own factor is within so many times that of all kinds
+OWN_CELLS = ("measured", "dose")  # kinds whose error is mostly noise: there is no telling a factor below 1 from it
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Calibration:
 
     def of(self, kind: str) -> float:
         """Return the factor for a kind of prediction."""
-        return self.factor.get(kind, self.factor.get("", 1.0))
+        found = self.factor.get(kind, self.factor.get("", 1.0))
+        return max(found, 1.0) if kind in OWN_CELLS else found
 
 
 NONE = Calibration({"": 1.0}, {}, {})
@@ -67,6 +70,8 @@ def calibrate(kinds: list[str], error: np.ndarray, variance: np.ndarray, noise: 
         chosen = share[rows]
         total = chosen.sum(axis=0)
         factor[kind] = float(FACTORS[_first(total / len(chosen))])
+        if kind:
+            factor[kind] = float(np.clip(factor[kind], factor[""] / FEWER, factor[""] * FEWER))
         if len(chosen) > 1:
             others = [(_first((total - row) / (len(chosen) - 1)), row) for row in chosen]
             coverage[kind] = float(np.mean([row[i] for i, row in others]))

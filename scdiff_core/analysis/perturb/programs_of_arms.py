@@ -16,8 +16,8 @@ import numpy as np
 from scdiff_core.analysis.perturb.gaussian import SIGNALS, Basis, Solution, evidence, solve, solve_alike
 
 MOST = 60
-ROUNDS = 12
-BACKFIT = 30
+ROUNDS = 10
+BACKFIT = 20
 SLABS = np.r_[0.0, np.geomspace(0.5, 4096.0, 14)]  # prior variances of a loading in units of its own noise
 
 
@@ -52,7 +52,7 @@ def start(white: np.ndarray) -> np.ndarray:
 
 
 def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, uncertain: np.ndarray | None = None,
-                 rounds: int = ROUNDS) -> Programs:
+                 rounds: int = ROUNDS, sparse: bool = False) -> Programs:
     """Improve loadings L [R, G] (their covariance `uncertain` [R, R]) for shifts y [A, G] under a kernel."""
     white = basis.turn @ y  # orthogonal coordinates of unit noise
     mean, cov = loadings, np.zeros((len(loadings), len(loadings))) if uncertain is None else uncertain
@@ -75,7 +75,10 @@ def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, uncertain: n
         scores, var = scores * size, var * size**2
         cov = np.linalg.inv(scores.T @ scores + np.diag(var.sum(axis=0)) + np.eye(len(size)))
         mean = cov @ scores.T @ white
-    return independent(*sparse_loadings(basis, white, varimax(mean)))
+    if sparse:
+        return independent(*sparse_loadings(basis, white, varimax(mean)))
+    d, turn = np.linalg.eigh(mean @ mean.T + g * cov)
+    return Programs((turn.T @ mean / np.sqrt(d)[:, None])[::-1], (np.diag(turn.T @ cov @ turn) / d)[::-1])
 
 
 def varimax(loadings: np.ndarray, rounds: int = 60) -> np.ndarray:
@@ -142,10 +145,11 @@ def shrink(x: np.ndarray, noise: float, share: np.ndarray | None) -> tuple[np.nd
 
 def independent(mean: np.ndarray, var: np.ndarray) -> Programs:
     """Turn loadings (mean and variance [R, G]) so that the programs' scores can be found one by one."""
+    if not len(mean):
+        return Programs(mean, np.zeros(0))
     d, turn = np.linalg.eigh(mean @ mean.T + np.diag(var.sum(axis=1)))
-    keep = np.flatnonzero(d > 1e-9 * d.max(initial=0.0))[::-1]
-    turn, d = turn[:, keep], d[keep]
-    return Programs((turn.T @ mean) / np.sqrt(d)[:, None], ((turn**2).T @ var.mean(axis=1)) / d)
+    root = (turn / np.sqrt(np.maximum(d, 1e-9 * d.max()))) @ turn.T  # symmetric: each stays as near to itself as it can
+    return Programs(root @ mean, (root**2) @ var.mean(axis=1))
 
 
 @dataclass(frozen=True)

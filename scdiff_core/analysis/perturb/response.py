@@ -19,10 +19,11 @@ from scdiff_core.data.perturbations import Perturbation
 from scdiff_core.errors import ScdiffError, nearest
 
 WIDTHS = (0.5, 1.0, 2.0)  # of the median distance between types' controls
-SHARES = (0.2, 0.5, 0.9)  # of a part's own weight that embeddings are tried with
+SHARES = (0.05, 0.2, 0.5, 0.9)  # of a part's own weight that embeddings are tried with
 SAME_CONTROL = 1e-3  # log1p: control means no further apart are of the same cells
-FOLDS = 8
-MOST_TYPES = 12  # left out one at a time for the intervals
+FOLDS = 5
+ROUNDS = 3  # of programs and weights in turn
+MOST_TYPES = 6  # left out one at a time for the intervals
 ADDED = 0.01  # to means on the scale of 10,000 counts, before a ratio of them is taken
 
 
@@ -144,6 +145,7 @@ class ResponseModel:
         """Return the model with intervals whose width is learnt from arms that were left out in turn."""
         kinds, error, variance, noise = [], [], [], []
         scores: dict[str, list[tuple[float, float]]] = {}
+        within = noise_variance(arms)
         for mask in folds(arms, seed):
             part = _fit(arms.take(mask), self.genes, self.space.embeddings, self)
             known = arms.take(mask & ~arms.is_control)
@@ -156,7 +158,7 @@ class ResponseModel:
                 kinds.append(kind)
                 error.append(arms.shift[a] - shift)
                 variance.append(var)
-                noise.append(arms.noise[a])
+                noise.append(within * (1 / arms.n[a] + 1 / arms.control_n[a]))
                 scores.setdefault(kind, []).append((_pearson(shift, arms.shift[a]),
                                                     _pearson(typical, arms.shift[a])))
         left_out = {k: {"pearson": float(np.mean([s[0] for s in v])),
@@ -326,31 +328,42 @@ def _fit(arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding],
     doses = np.array([np.nan if i.dose is None else i.dose for i in items])
     curves = fit_curves([i.perturbation for i in items], doses, [i.cell_type for i in items], y, n)
     first = programs_of_arms.start(whiten @ y)
-    best: tuple[float, Space, gaussian.Weights, gaussian.Basis, programs_of_arms.Programs] | None = None
-    for width in _widths(controls) if like is None else [like.space.width]:
-        space = Space(tuple(embeddings), controls, width, curves, pooled(curves))
-        parts = space.between(items, items)
-        weights = gaussian.usual(parts) if like is None else like.weights.match(parts)
-        for _ in range(3):
-            basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
-            programs = programs_of_arms.fit_programs(basis, y, first)
-            if like is not None:
-                break
-            weights = gaussian.fit_weights(parts, whiten, programs.scores(y), weights)
-        if like is None and embeddings:
-            weights = choose_embeddings(parts, weights, whiten, programs.scores(y), items)
+    widths = _widths(controls) if like is None else [like.space.width]
+    space = Space(tuple(embeddings), controls, widths[len(widths) // 2], curves, pooled(curves))
+    parts = space.between(items, items)
+    weights = gaussian.usual(parts) if like is None else like.weights.match(parts)
+    for _ in range(ROUNDS if like is None else 0):
         basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
-        value = float(gaussian.evidence(basis.eigen, basis.turn @ programs.scores(y)).max(axis=0).sum())
-        if best is None or value > best[0]:
-            best = (value, space, weights, basis, programs)
-    assert best is not None
-    _, space, weights, basis, programs = best
+        scores = programs_of_arms.fit_programs(basis, y, first).scores(y)
+        weights = gaussian.fit_weights(parts, whiten, scores, weights)
+    if len(widths) > 1:
+        space, parts, weights = choose_width(space, widths, weights, whiten, scores, items)
+    if like is None and embeddings:
+        weights = choose_embeddings(parts, weights, whiten, scores, items)
+    basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
+    programs = programs_of_arms.fit_programs(basis, y, first, sparse=True)
     found = programs_of_arms.decompose(basis, y, programs)
     rest = y - found.mean(parts_of(space, weights, items))
     bias = gaussian.common_noise(whiten, used.control_n, [i.cell_type for i in items], rest)
     return ResponseModel(tuple(map(str, genes)), items, n, space, weights, found, scale, own, controls,
                          {t: arms.var[i] / arms.n[i] for t, i in where.items()},
                          {t: float(arms.n[i]) for t, i in where.items()}, {t: b * scale for t, b in bias.items()})
+
+
+def choose_width(space: Space, widths: Sequence[float], weights: gaussian.Weights, whiten: np.ndarray,
+                 scores: np.ndarray, items: Sequence[Item]) -> tuple[Space, Parts, gaussian.Weights]:
+    """Return the width of likeness between types under which the scores are most probable, with its weights."""
+    best: tuple[float, Space, Parts, gaussian.Weights] | None = None
+    for width in widths:
+        tried = replace(space, width=width)
+        parts = tried.between(items, items)
+        fitted = gaussian.fit_weights(parts, whiten, scores, weights)
+        basis = gaussian.Basis.of(parts.join(fitted.what, fitted.types, fitted.arm), whiten)
+        value = float(gaussian.evidence(basis.eigen, basis.turn @ scores).max(axis=0).sum())
+        if best is None or value > best[0]:
+            best = (value, tried, parts, fitted)
+    assert best is not None
+    return best[1:]
 
 
 def parts_of(space: Space, weights: gaussian.Weights, items: Sequence[Item]) -> np.ndarray:
@@ -418,10 +431,15 @@ def folds(arms: Arms, seed: int = 0) -> list[np.ndarray]:
     return [mask for mask in keep if (mask & perturbed).any() and (~mask).any()]
 
 
+def noise_variance(arms: Arms) -> np.ndarray:
+    """Return the variance of a gene within arms, over all of them [G], log1p."""
+    free = np.maximum(arms.n - 1, 0)[:, None]
+    return np.asarray((free * arms.var).sum(axis=0) / max(free.sum(), 1))
+
+
 def noise_scale(arms: Arms) -> np.ndarray:
     """Return the standard deviation of a gene within arms [G], log1p, never far below that of the noisiest genes."""
-    free = np.maximum(arms.n - 1, 0)[:, None]
-    sd = np.sqrt((free * arms.var).sum(axis=0) / max(free.sum(), 1))
+    sd = np.sqrt(noise_variance(arms))
     return np.asarray(np.maximum(sd, 0.1 * np.quantile(sd, 0.9) + 1e-9))
 
 

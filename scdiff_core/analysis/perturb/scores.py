@@ -225,7 +225,7 @@ class Truth:
         return self.log1p[order[:half]], other
 
 
-def scores(truth: Truth, cells: Any, mean: np.ndarray | None = None) -> dict[str, float]:
+def scores(truth: Truth, cells: Any, mean: np.ndarray | None = None, tested: Any = None) -> dict[str, float]:
     """Return all scores of the predicted `cells` [n, G] of one condition; keys as in `HIGHER`.
 
     Parameters
@@ -233,13 +233,15 @@ def scores(truth: Truth, cells: Any, mean: np.ndarray | None = None) -> dict[str
     mean
         The mean that the method states [G], where it states one; the mean of its cells otherwise.
         ``pearson_cells`` is always of the cells themselves.
+    tested
+        Cells [n, G] whose differential expression is tested, where those are others (see `baselines`).
     """
     cells = dense(cells)
     own = cells.mean(axis=0, dtype=np.float64)
     stated = own if mean is None else np.asarray(mean, np.float64)
     real = truth.log1p.mean(axis=0, dtype=np.float64)
     control = truth.control.mean(axis=0, dtype=np.float64)
-    top = top_genes(cells, truth.control, truth.genes, max(TOP), truth.mask)
+    top = top_genes(cells if tested is None else tested, truth.control, truth.genes, max(TOP), truth.mask)
     placed = truth.space.place(cells)
     return {"pearson": change_agreement(stated, real, control, truth.mask),
             "pearson_centroid": change_agreement(stated, real, truth.centroid, truth.mask),
