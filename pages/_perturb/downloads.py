@@ -6,6 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from pages._perturb import cells, markers, verdict
@@ -42,11 +43,11 @@ def bundle(shown: Shown) -> bytes:
     return export.figure_bundle(figures, tables)
 
 
-def _ranked(table, name, fmt):  # type: ignore[no-untyped-def]
+def _ranked(table: pd.DataFrame, name: str, fmt: str) -> bytes:
     return effects.export_ranked(table, title=name, fmt=fmt)
 
 
-def _volcano(table, name, fmt):  # type: ignore[no-untyped-def]
+def _volcano(table: pd.DataFrame, name: str, fmt: str) -> bytes:
     return export_volcano(table[["gene", "log2fc", "pval_adj"]], fold=0.5, names=(f"{name}, predicted", "control"),
                           synthetic=(True, False), fmt=fmt)
 

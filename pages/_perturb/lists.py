@@ -18,6 +18,7 @@ from scdiff_core.workspace import JobDir
 
 MEASURED, PAIRS, GENES, DOSES, OWN = (
     "All measured perturbations", "All pairs of some", "Genes never perturbed", "Doses of one", "My own list")
+SOME = 8  # singles whose pairs are offered to begin with
 Entry = tuple[str, float | None]
 
 
@@ -84,7 +85,8 @@ def choose(run: JobDir, prepared: Prepared, key: str, kinds: tuple[str, ...]) ->
         return [(n, None) for n in dict.fromkeys(shown.known(prepared).values())]
     if kind == PAIRS:
         own = singles(prepared)
-        chosen = st.multiselect("Of these", own, key=f"{key}-of-{run.id}", persist_state="session", select_all=True,
+        chosen = st.multiselect("Of these", own, default=own[:SOME], key=f"{key}-of-{run.id}",
+                                persist_state="session", select_all=True,
                                 accept_new_options=True, placeholder="choose two or more")
         return [(n, None) for n in all_pairs(list(chosen))]
     if kind == GENES:

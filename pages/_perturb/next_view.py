@@ -104,20 +104,23 @@ def show(run: JobDir) -> None:
     among = plural(int(recipe.get("candidates", 0)), "candidate")
     st.markdown(f"**The experiments that would teach most**{where}, of {among}, with "
                 f"{int(recipe.get('n_cells', 0)):,} cells of each.")
-    st.dataframe(
-        table, hide_index=True, height=38 + 35 * max(3, len(table)), key="next_table", row_height=35,
-        alt="Experiments worth making, in order, with reasons",
-        column_order=["rank", "perturbation", "gain", "unknown", "reason"],
-        column_config={
-            "rank": st.column_config.NumberColumn("", width=40),
-            "gain": st.column_config.ProgressColumn(
-                "expected gain", format="percent", min_value=0.0, max_value=float(max(table["gain"].max(), 1e-6))
-                if len(table) else 1.0,
-                help="What it takes from all that is unknown of the candidates, those above it taken as measured."),
-            "unknown": st.column_config.ProgressColumn(
-                "unknown now", format="percent", min_value=0.0, max_value=1.0,
-                help="How little is known of its own outcome, against the least known candidate."),
-            "reason": st.column_config.TextColumn("why", width="large")})
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        top = float(max(table["gain"].max(), 1e-6)) if len(table) else 1.0
+        st.dataframe(
+            table, hide_index=True, height=38 + 35 * max(3, len(table)), key="next_table",
+            alt="Experiments worth making, in order", column_order=["rank", "perturbation", "gain", "unknown"],
+            column_config={
+                "rank": st.column_config.NumberColumn("", width=40),
+                "gain": st.column_config.ProgressColumn(
+                    "expected gain", format="percent", min_value=0.0, max_value=top,
+                    help="What it takes from all that is unknown of the candidates, those above it taken as measured."),
+                "unknown": st.column_config.ProgressColumn(
+                    "unknown now", format="percent", min_value=0.0, max_value=1.0,
+                    help="How little is known of its own outcome, against the least known candidate.")})
+    with right:
+        st.markdown("\n".join(f"{r['rank']}. **{escape(r['perturbation'])}**: {escape(r['reason'])}"
+                              for r in table.to_dict("records")))
     st.caption("By the model's own uncertainty: the variance of the predicted changes that the measurement is expected "
                "to remove, of the perturbation itself and of those like it. It cannot know what is outside of its "
                "embeddings, nor what an experiment costs you.")

@@ -243,10 +243,16 @@ def _pairs(screen: Screen, table: pd.DataFrame, stem: str) -> None:
     if not len(pairs):
         st.info("There is no pair in this list. Screen **All pairs of some**, to see which genes do not add up.")
         return
-    order = pairs.reindex((pairs["additivity"] - 1).abs().sort_values(ascending=False, kind="stable").index)
+    # measured ones first: what the model says of others is shrunk, which looks like buffering
+    order = pairs.assign(off=(pairs["additivity"] - 1).abs()).sort_values(
+        ["trained", "off"], ascending=False, kind="stable")
     words = {r["perturbation"]: f"{r['perturbation']} · additivity {r['additivity']:.2f}"
              for r in order.to_dict("records")}
     name = str(st.selectbox("Pair", list(words), key="screen_pair", width=420, format_func=words.__getitem__))
+    if not bool(order.loc[order["perturbation"] == name, "trained"].iloc[0]):
+                    f"**{int(n.get('opposite', 0))}** opposite, by 0.1 or more; **{int(own['sure'].sum())}** of them "
+                "the two and shrinks it out of caution, so that an additivity below 1 is no sign of buffering. Only "
+                "genes **beyond the intervals** say something.", icon=":material/visibility_off:")
     genes = pair_genes(screen, name)
     singles = tuple(name.partition(" @ ")[0].split("+"))
     left, right = st.columns([3, 2], gap="medium")

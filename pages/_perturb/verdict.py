@@ -53,13 +53,14 @@ def head(shown: Shown, name: str, stale: bool = False) -> None:
     far, far_colour = reach_words(reach)
     seen = name in trained_on(shown.prepared)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="verdict"):
-        st.markdown(f"**{escape(name)}**", width="content")
+        if len(shown.names) == 1:  # else it stands in the choice above
+            st.markdown(f"**{escape(name)}**", width="content")
         st.badge(words, icon=f":material/{icon}:", color=colour)  # type: ignore[arg-type]
         st.badge("in the training data" if seen else "never trained on", color="blue" if seen else "violet",
                  icon=":material/model_training:" if seen else ":material/visibility_off:")
         st.badge(far, icon=":material/social_distance:", color=far_colour)  # type: ignore[arg-type]
         if stale:
-            st.badge("settings have changed: press Predict", icon=":material/history:", color="orange")
+            st.badge("settings changed since", icon=":material/history:", color="orange")
         if told.get("half"):
             st.badge(f"cells: {told['half']}", icon=":material/scatter_plot:", color="gray")
     if told.get("effect") == "none":

@@ -27,9 +27,8 @@ ROUNDS = 8  # looks at the mean of the moved cells, each with a correction of ev
 MOST = math.log(300.0)  # no rate is corrected by more than this factor
 SMALLEST = 2e-3  # log1p mean below which a level counts as none
 CALIBRATED = 64  # cells on which the corrections are found, evenly chosen
-SLOPES = (0.3, 1.2)  # of a log level over a log rate, as far as they are believed
 STEP = 1.5  # most that a log rate is corrected by at a time: all genes share the library size
-LEAST_REST = 0.3  # share of what was left for the other genes that has to be left after a correction
+RESTS = (0.5, 2.0)  # bounds of what is left for the genes that are not kept, times what was left for them
 OWN_ROUNDS = 2  # corrections by what the cells themselves then have
 BELIEVED = 10.0  # cells with any count of a gene, for which half of its own correction is taken
 
@@ -217,17 +216,10 @@ class Mover:
     def _correct(self, rates: Rates, shift: Tensor) -> Tensor:
         """Return the log factor of each gene's rate [G] that changes the expected mean by `shift`, log1p [G]."""
         goal = _log_rate((self.start + shift).clamp(min=0))
-        change, slope, some = torch.zeros_like(goal), torch.ones_like(goal), rates.take(self.some)
-        before: tuple[Tensor, Tensor] | None = None
+        change, some = torch.zeros_like(goal), rates.take(self.some)
         for _ in range(ROUNDS):
-            now = _log_rate(self._level(rates, change))
-            if before is not None:
-                taken = torch.where(before[1].abs() > 1e-3, before[1], 1e9)
-                rise = (now - before[0]) / taken
-                slope = torch.where(rise != 0, rise, slope).clamp(*SLOPES)
-            step = ((goal - now) / slope).clamp(-STEP, STEP)
-            before = now, step
-            change = some.further(change, step)
+            step = goal - _log_rate(self._level(rates, change))
+            change = some.further(change, step.clamp(-STEP, STEP))
         return change
 
     def _correct_values(self, there: HurdleNormal, shift: Tensor) -> Tensor:
@@ -283,7 +275,8 @@ class Rates:
         moved, rest = self.times(change)
         before = rest.mean()
         after = 1 - (moved.exp() / self.log_total.exp()[:, None]).mean(0) @ step.exp()
-        factor = (before / after.clamp(min=LEAST_REST * float(before))).log()
+        low, high = (bound * float(self.rest.mean()) for bound in RESTS)
+        factor = (before / after.clamp(low, high)).log()
         return (change + step + factor).clamp(-MOST, MOST)
 
     def times(self, change: Tensor) -> tuple[Tensor, Tensor]:

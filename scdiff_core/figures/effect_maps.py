@@ -118,9 +118,12 @@ def perturbation_map(xy: np.ndarray, names: Sequence[str], values: np.ndarray, *
         if these.any():
             figure.add_scatter(
                 x=xy[these, 0], y=xy[these, 1], mode="markers", name=words, text=np.asarray(names, object)[these],
+                showlegend=False,  # its own colours are no colour of a legend
                 marker={"symbol": symbol, "size": 10, "color": values[these], "coloraxis": "coloraxis",
                         "line": {"width": 0.7, "color": AXIS}}, customdata=values[these],
                 hovertemplate="<b>%{text}</b><br>" + value + " %{customdata:.2f}<extra>" + words + "</extra>")
+            figure.add_scatter(x=[None], y=[None], mode="markers", name=words, hoverinfo="skip",
+                               marker={"symbol": symbol, "size": 10, "color": REAL})
     if chosen in list(names):
         at = list(names).index(chosen)
         figure.add_scatter(x=[xy[at, 0]], y=[xy[at, 1]], mode="markers", hoverinfo="skip", showlegend=False,
@@ -254,7 +257,9 @@ def export_synergy(table: pd.DataFrame, *, names: tuple[str, str] = ("A", "B"), 
 
 def _checked_pair(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     lacking = [c for c in ("gene", "additive", "predicted", "kind") if c not in table]
-    found = table if lacking else table[np.isfinite(table[["additive", "predicted"]].astype(float)).all(axis=1)]
+    found: pd.DataFrame = table
+    if not lacking:
+        found = table.loc[np.isfinite(table[["additive", "predicted"]].astype(float)).all(axis=1)]
     if lacking or not len(found):
         raise ScdiffError("The pair cannot be drawn.", f"The table has no column {', '.join(lacking)}." if lacking
                           else "No gene has a predicted change.", "Screen the pair again.")

@@ -30,7 +30,9 @@ def ranked_genes(effects: pd.DataFrame, most: int = 15, genes: Sequence[str] | N
         A column is missing, or no gene has a fold change.
     """
     lacking = [c for c in ("gene", "log2fc", "low", "high") if c not in effects]
-    table = effects if lacking else effects[np.isfinite(effects[["log2fc", "low", "high"]].astype(float)).all(axis=1)]
+    table: pd.DataFrame = effects
+    if not lacking:
+        table = effects.loc[np.isfinite(effects[["log2fc", "low", "high"]].astype(float)).all(axis=1)]
     if lacking or not len(table):
         raise ScdiffError("The changes cannot be drawn.", f"The table has no column {', '.join(lacking)}."
                           if lacking else "No gene has a predicted change.", "Predict the perturbation again.")

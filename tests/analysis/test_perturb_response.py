@@ -221,9 +221,9 @@ def test_programs_are_found_and_noise_is_not() -> None:
     scores = rng.normal(size=(60, 3)) * 2
     basis = Basis.of(np.eye(60), np.eye(60))
     for y, most in ((scores @ loadings + rng.normal(size=(60, 400)), 4), (rng.normal(size=(60, 400)), 1)):
-        found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), sparse=True)
+        found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), usual=np.ones(400))
         assert len(found.loadings) <= most
     y = scores @ loadings + rng.normal(size=(60, 400))
-    found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), sparse=True)
+    found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), usual=np.ones(400))
     mean = programs_of_arms.decompose(basis, y, found).mean(np.eye(60))
     assert agree(mean.ravel(), (scores @ loadings).ravel()) > 0.97

@@ -48,7 +48,8 @@ def test_directions_and_targets() -> None:
 def test_doses_are_numbers() -> None:
     assert read_doses(pd.Series([1, 2.5, None])).tolist()[:2] == [1.0, 2.5]
     np.testing.assert_array_equal(read_doses(pd.Series(["10 uM", "3 uM", ""])), [10, 3, np.nan])
-    for values, says in (([1, "1+1"], "'1+1' is no number"), (["1 uM", "1 nM"], "different units"), ([-1.0], "below zero")):
+    for values, says in (([1, "1+1"], "'1+1' is no number"), (["1 uM", "1 nM"], "different units"),
+                         ([-1.0], "below zero")):
         with pytest.raises(ScdiffError) as error:
             read_doses(pd.Series(values, name="dose"))
         assert says in str(error.value)

@@ -23,7 +23,7 @@ from scdiff_core.engine.train import Training, train
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
 
-STEPS = {"codec": {"steps": 300, "minibatch": 64, "lr": 5e-3}, "diffusion": {"steps": 20, "dropout": 0.0}}
+STEPS = {"codec": {"steps": 900, "minibatch": 64, "lr": 5e-3, "hidden": (32,), "dropout": 0.0}, "diffusion": {"steps": 20, "dropout": 0.0}}
 
 
 def trained(path: Path, prepared: Prepared, **options: object) -> JobDir:
@@ -136,7 +136,7 @@ def test_stopped_and_resumed_gives_the_same_model(tmp_path: Path, data: Prepared
     config = job.config()
     other = Workspace(tmp_path).create(config, "run")
     for event in train(other, data, config, resume=False):
-        if event.phase == "sets" and event.step > 302:
+        if event.phase == "sets" and event.step > 902:
             (other.path / "stop").touch()
     (other.path / "stop").unlink(missing_ok=True)
     list(train(other, data, config, resume=True))

@@ -149,7 +149,7 @@ def test_a_prediction_is_asked_for_with_what_was_chosen(page: Open, asked: list[
     values = next(v for op, v in asked if op == "predict")
     assert values["config"]["perturbations"] == ["TF01-kd", "TF02-kd"]
     assert values["config"]["where"] == {"cell_type": "type_B"} and values["selection"] is None
-    assert "settings have changed" in words(at)
+    assert "settings changed since" in words(at)
 
 
 def test_the_order_of_a_typed_pair_does_not_matter(space: Workspace) -> None:

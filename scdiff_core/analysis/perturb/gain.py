@@ -69,7 +69,7 @@ def choose(model: Any, candidates: Sequence[Item], n_cells: float = 100.0, most:
     if len(candidates) > MOST:
         kept = np.argsort(-(scores.variance(cross, own) @ weight), kind="stable")[:MOST]
         cross, own = cross[kept], own[kept]
-    some = [candidates[i] for i in kept]
+    some = [candidates[int(i)] for i in kept]
     between = _kernel(model, some, some)
     cov = covariances(scores, cross, between)
     start = np.einsum("rii,r->i", cov, weight)

@@ -94,8 +94,7 @@ def activity(changes: pd.DataFrame, network: Network, least: int = LEAST) -> tup
     t = r * np.sqrt((n - 2) / ((1 - r + TINY) * (1 + r + TINY)))
     p = 2 * stats.t.sf(np.abs(t), n - 2)
     p = np.vstack([stats.false_discovery_control(row) for row in p]) if len(names) else p
-    frame = {"index": changes.index, "columns": names}
-    return pd.DataFrame(t, **frame), pd.DataFrame(p, **frame)
+    return pd.DataFrame(t, changes.index, names), pd.DataFrame(p, changes.index, names)
 
 
 def _weights(genes: list[str], network: Network, least: int) -> tuple[list[str], sparse.csr_matrix]:
@@ -119,10 +118,10 @@ def _weights(genes: list[str], network: Network, least: int) -> tuple[list[str],
         raise ScdiffError("No program can be told.",
                           f"Of {len(network):,} gene sets none has {least} genes in this data (the best has {best}).",
                           "Bring gene sets of the same organism, or prepare the data with more genes.")
-    at = [i for i, found in enumerate(rows) for _ in found]
+    which = [i for i, found in enumerate(rows) for _ in found]
     columns = [c for found in rows for c in found]
     values = [v for found in rows for v in found.values()]
-    return names, sparse.csr_matrix((values, (at, columns)), shape=(len(names), len(genes)))
+    return names, sparse.csr_matrix((values, (which, columns)), shape=(len(names), len(genes)))
 
 
 def table(t: pd.DataFrame, p: pd.DataFrame) -> pd.DataFrame:

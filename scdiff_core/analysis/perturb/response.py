@@ -20,6 +20,7 @@ from scdiff_core.errors import ScdiffError, nearest
 
 WIDTHS = (0.5, 1.0, 2.0)  # of the median distance between types' controls
 SHARES = (0.05, 0.2, 0.5, 0.9)  # of a part's own weight that embeddings are tried with
+LEAST = 0.1  # of the usual size of a gene's change
 SAME_CONTROL = 1e-3  # log1p: control means no further apart are of the same cells
 FOLDS = 5
 ROUNDS = 3  # of programs and weights in turn
@@ -341,13 +342,25 @@ def _fit(arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding],
     if like is None and embeddings:
         weights = choose_embeddings(parts, weights, whiten, scores, items)
     basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
-    programs = programs_of_arms.fit_programs(basis, y, first, sparse=True)
+    programs = programs_of_arms.fit_programs(basis, y, first, usual=usual_size(controls, scale))
     found = programs_of_arms.decompose(basis, y, programs)
     rest = y - found.mean(parts_of(space, weights, items))
     bias = gaussian.common_noise(whiten, used.control_n, [i.cell_type for i in items], rest)
     return ResponseModel(tuple(map(str, genes)), items, n, space, weights, found, scale, own, controls,
                          {t: arms.var[i] / arms.n[i] for t, i in where.items()},
                          {t: float(arms.n[i]) for t, i in where.items()}, {t: b * scale for t, b in bias.items()})
+
+
+def usual_size(controls: Mapping[str, np.ndarray], scale: np.ndarray) -> np.ndarray:
+    """Return how large a gene's change is expected to be, in units of its noise and against that of others [G].
+
+    If perturbations multiply the expression x of genes alike, log1p means move by x / (1 + x) as much.
+    """
+    typical = np.mean(list(controls.values()), axis=0)
+    if typical.min() < 0:
+        return np.ones_like(scale)
+    size = -np.expm1(-typical) / scale
+    return np.asarray(np.maximum(size / np.sqrt((size**2).mean()), LEAST))
 
 
 def choose_width(space: Space, widths: Sequence[float], weights: gaussian.Weights, whiten: np.ndarray,
