@@ -36,6 +36,7 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
     panels: list[dict[str, Any]] = []
     trained: list[dict[str, Any]] = []
     leaks: list[str] = []
+    refused: list[str] = []
     workspace = Workspace(stages.CACHE)
     methods = [m for m in METHODS if asked.ours or m not in (perturb_methods.OURS, baselines.LATENT)]
     for seed in asked.seeds:
@@ -47,6 +48,7 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
             found, cells = card.measure(task.bench, fold.asked, fitted.answers(methods), seed)
             rows += [{**row, "fold": fold.name, "seed": seed, **fitted.said.get((row["method"], row["condition"]), {})}
                      for row in found]
+            refused += [f"{name}: {said['refused']}" for (_, name), said in fitted.said.items() if "refused" in said]
             trained.append({"fold": fold.name, "seed": seed, "train_s": fitted.train_s})
             leaks += [leak.words() for leak in splits.leakage(case.table, fold, case.adata.obs)] if seed == 0 else []
             key = fold.name if part == "kang" else fold.kind
@@ -56,8 +58,11 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
                 every[method] |= made
         for key, (task, conditions, every) in together.items():
             stages.say(f"{part}: six scores of {key}, seed {seed}")
-            panels.append({"kind": key, **card.six(task.bench, conditions, every, seed)})
-    return {"part": part, "rows": rows, "panels": panels, "trained": trained, "leakage": leaks}
+            own = every[perturb_methods.OURS if asked.ours else perturb_methods.MEAN]
+            answered = [c for c in conditions if card.name_of(c) in own]
+            if answered:
+                panels.append({"kind": key, **card.six(task.bench, answered, every, seed)})
+    return {"part": part, "rows": rows, "panels": panels, "trained": trained, "leakage": leaks, "refused": refused}
 
 
 MEASURE: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {

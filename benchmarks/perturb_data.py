@@ -15,7 +15,7 @@ from benchmarks import stages
 from scdiff_core import keys
 from scdiff_core.analysis.perturb import embeddings, splits
 from scdiff_core.analysis.perturb.card import Bench
-from scdiff_core.config import QC, HoldOut, PrepareConfig, Roles
+from scdiff_core.config import QC, HoldOut, PerturbConfig, PrepareConfig, Roles
 from scdiff_core.data import embed
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
@@ -77,11 +77,10 @@ def gene_sets() -> embeddings.Embedding:
     return embeddings.from_gene_sets(sets)
 
 
-def knowledge() -> list[str]:
+def knowledge() -> PerturbConfig:
     """Return the settings of a training run that name the files of gene sets and regulons."""
     folder = stages.DATA / "knowledge"
-    return [f"perturb.gene_sets=[{', '.join(str(folder / name) for name in GENE_SETS)}]",
-            f"perturb.regulons=[{folder / REGULONS}]"]
+    return PerturbConfig(gene_sets=tuple(str(folder / name) for name in GENE_SETS), regulons=(str(folder / REGULONS),))
 
 
 @lru_cache

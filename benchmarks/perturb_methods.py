@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks import stages
-from benchmarks.perturb_data import Task, gene_sets, knowledge
+from benchmarks.perturb_data import Task, knowledge
 from scdiff_core.analysis.metrics import dense
 from scdiff_core.analysis.perturb.baselines import Guess, moved
 from scdiff_core.analysis.perturb.card import Answer, name_of
 from scdiff_core.analysis.perturb.splits import Condition
-from scdiff_core.config import TrainConfig, override, validate
+from scdiff_core.config import PerturbConfig, TrainConfig, override, validate
+from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
 
 OURS, MEAN = "ours", "ours, mean alone"
 LEARN = (*stages.LEARN, "analysis/perturb")
-LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "card.py", "programs.py",
-             "gain.py", "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py", "explore_ops.py")
+LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "card.py", "multiplied",
+             "programs.py", "gain.py", "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py",
+             "explore_ops.py")
 
 
 @lru_cache
@@ -58,14 +60,12 @@ class Fitted:
         if self.job is not None:
             return self.model.response
         from scdiff_core.analysis.perturb.effects import detect
-        from scdiff_core.analysis.perturb.embeddings import from_control
         from scdiff_core.analysis.perturb.response import ResponseModel
+        from scdiff_core.engine.train_perturb import read_embeddings
 
         known = self.task.bench.known
         controls = np.concatenate([a.rows for a in known.arms.arms if a.perturbation.is_control])
-        vectors = [from_control(known.log1p[controls], known.genes.tolist())]
-        if is_genes(self.task):
-            vectors.append(gene_sets())
+        vectors = read_embeddings(self.task.prepared, controls, knowledge() if is_genes(self.task) else PerturbConfig())
         return ResponseModel.fit(known.arms, known.genes.tolist(), vectors, seed=self.seed,
                                  detected=detect(known.log1p, known.arms, seed=self.seed))
 
@@ -75,16 +75,24 @@ class Fitted:
             self.seed, self.codec if self.job is not None else None)
         return {m: every[m] for m in methods if m in every}
 
-    def _mean(self, condition: Condition, n: int) -> Guess:
-        found = self.response.predict(*condition)
+    def _mean(self, condition: Condition, n: int) -> Guess | None:
+        try:
+            found = self.response.predict(*condition)
+        except ScdiffError as error:
+            self.said[MEAN, name_of(condition)] = {"refused": str(error)}
+            return None
         self.said[MEAN, name_of(condition)] = {"effect": found.effect, "reach": found.reach}
         return moved(self.task.bench.known, condition[2], found.shift, n, np.random.default_rng(self.seed), found.how)
 
-    def _ours(self, condition: Condition, n: int) -> Guess:
+    def _ours(self, condition: Condition, n: int) -> Guess | None:
         perturbation, dose, kind = condition
         where = {str(self.task.prepared.roles.cell_type): kind} if kind else {}
         began = time.perf_counter(), time.process_time()
-        found = self.model.ask(perturbation, dose, where, n_cells=n, seed=self.seed)
+        try:
+            found = self.model.ask(perturbation, dose, where, n_cells=n, seed=self.seed)
+        except ScdiffError as error:
+            self.said[OURS, name_of(condition)] = {"refused": str(error)}
+            return None
         self.said[OURS, name_of(condition)] = {
             "effect": found.response.effect, "reach": found.response.reach, "half": found.half,
             "seconds": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
@@ -132,7 +140,9 @@ def fit(workspace: Workspace, task: Task, seed: int, preset_name: str, settings:
     """Train ours on a fold with a preset as it is (and, for genes, the gene sets that stand ready)."""
     if not with_ours:
         return Fitted(task, seed, None, 0.0)
-    more = tuple(knowledge()) if is_genes(task) else ()
+    known = knowledge()
+    more = (f"perturb.gene_sets={list(known.gene_sets)}", f"perturb.regulons={list(known.regulons)}") \
+        if is_genes(task) else ()
     job, seconds = train(workspace, task, seed, preset_name, (*more, *settings), fresh)
     return Fitted(task, seed, job, seconds)
 

@@ -86,12 +86,19 @@ def flags(rows: Sequence[Row], who: str = OURS) -> list[str]:
     return out
 
 
-def scores_table(rows: Sequence[Row]) -> str:
-    """Return one table of all methods and scores of some conditions."""
+def scores_table(rows: Sequence[Row], who: str) -> str:
+    """Return one table of all methods and scores, over the conditions that `who` answered.
+
+    Where a method has no answer to some of them, their number stands behind its name.
+    """
+    asked = {r["condition"] for r in rows if r["method"] == who}
+    rows = [r for r in rows if r["condition"] in asked]
     keys = [k for k in TITLES if any(r.get(k) is not None for r in rows)]
     lines = [["", *(TITLES[k] for k in keys)]]
     for method in methods(rows):
-        lines.append([method, *(show(list(by_condition(rows, method, k).values())) for k in keys)])
+        n = len({r["condition"] for r in rows if r["method"] == method})
+        lines.append([method + (f" ({n})" if n < len(asked) else ""),
+                      *(show(list(by_condition(rows, method, k).values())) for k in keys)])
     return markdown(lines)
 
 
@@ -147,11 +154,11 @@ def section(part: str, found: dict[str, Any]) -> str:
     for kind in dict.fromkeys(r["kind"] for r in rows):
         mine = [r for r in rows if r["kind"] == kind]
         conditions = dict.fromkeys(r["condition"] for r in mine)
-        words += [f"### {part}: {kind} ({len(conditions)} conditions)", scores_table(mine)]
+        who = OURS if any(r["method"] == OURS for r in mine) else MEAN
+        words += [f"### {part}: {kind} ({len(conditions)} conditions)", scores_table(mine, who)]
         of_kind = [p for p in panels if p["kind"] == kind]
         if of_kind:
             words.append(six_table(of_kind))
-        who = OURS if any(r["method"] == OURS for r in mine) else MEAN
         said = flags(mine, who) + six_flags(of_kind, who)
         words.append(_list(said) if said else f"No place where {who} is below a baseline by more than the SE.")
         variance = by_condition(mine, who, "variance_ratio")
@@ -161,7 +168,9 @@ def section(part: str, found: dict[str, Any]) -> str:
                          f"{len(variance)} conditions, mean {np.mean(list(variance.values())):.2f}.")
     if part == "kang":
         words.append(kang_table(rows, panels))
-    words += [_leaks(found), _times(found)]
+    names = sorted({line.partition(": ")[0] for line in found.get("refused", [])})
+    words += [f"Refused by ours, for want of an embedding: {', '.join(names)}." if names else "", _leaks(found),
+              _times(found)]
     return "\n\n".join(w for w in words if w)
 
 

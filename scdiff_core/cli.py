@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_perturb, jobs
+from scdiff_core import cli_design, cli_perturb, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import say
@@ -281,6 +281,7 @@ def _generate(job: Any, asked: cfg.GenerateConfig) -> Any:
 
 
 command()(cli_perturb.predict)
+command()(cli_design.design)
 
 
 @command()

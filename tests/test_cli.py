@@ -44,7 +44,7 @@ def start(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["trian", "x"], "Did you mean 'train'"),
-    (["dessign", "x"], "No such command 'dessign'"),
+    (["analyse", "x"], "No such command 'analyse'"),
     (["generate", "x"], "Missing option '--cells'"),
     (["generate", "x", "--cells", "many"], "valid integer"),
     (["generate", "x", "--cells", "5", "--wehre", "a=b"], "No such option: --wehre"),

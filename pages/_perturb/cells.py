@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,10 +53,10 @@ def draw(shown: Shown, name: str, *, key: str, height: int, place: str = "UMAP")
         st.info("The predicted cells have no place on this map: their dataset was not at hand when they were made.")
 
 
-def _hover(shown: Shown, group: str, rows: np.ndarray) -> dict[str, np.ndarray | pd.Categorical]:
+def _hover(shown: Shown, group: str, rows: np.ndarray) -> dict[str, Any]:
     """Return what the pointer says of each cell: its type, and where a predicted one started from."""
     obs = shown.cells().obs if group == MADE else shown.prepared.obs
-    out: dict[str, np.ndarray | pd.Categorical] = {}
+    out: dict[str, Any] = {}
     kind = shown.prepared.roles.cell_type
     if kind and kind in obs:
         out[kind] = pd.Categorical(obs[kind].iloc[rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def markers_of(shown: Shown) -> Markers:
 
 def bundle(shown: Shown) -> bytes:
     """Return a zip of every figure of every perturbation, as SVG, PDF and PNG, with the tables behind them."""
-    figures, tables = {}, {"effects": shown.effects(), "summary": verdict.table(shown)}
+    figures: dict[str, Callable[[str], bytes]] = {}
+    tables = {"effects": shown.effects(), "summary": verdict.table(shown)}
     for name in shown.names:
         table = shown.effects(name)
         stem = "".join(c if c.isalnum() or c in "-+" else "_" for c in name)

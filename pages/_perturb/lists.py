@@ -30,7 +30,7 @@ def singles(prepared: Prepared) -> list[str]:
 
 def suffix(prepared: Prepared) -> str:
     """Return what most labels of the data say after the gene, such as "-kd"; empty where they say nothing."""
-    endings = Counter()
+    endings: Counter[str] = Counter()
     for part in singles(prepared):
         what = parse(part, prepared.roles.control)
         target = what.targets[0] if what.targets else part

@@ -136,9 +136,10 @@ def show(shown: Shown, name: str) -> None:
     table = programs.table(t, p)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.plotly_chart(effects.programs(t.loc[name], p.loc[name]), key="perturb-programs", width="stretch",
+        one, sure = t.T[name], p.T[name]
+        st.plotly_chart(effects.programs(one, sure), key="perturb-programs", width="stretch",
                         config=CONFIG, alt=f"Programs that {name} moves most")
-        figure_bar(lambda fmt, size: effects.export_programs(t.loc[name], p.loc[name], title=name, fmt=fmt, size=size),
+        figure_bar(lambda fmt, size: effects.export_programs(one, sure, title=name, fmt=fmt, size=size),
                    f"{shown.stem}-programs", "perturb-programs-files", table=table)
         st.caption("t of the slope when the predicted changes of all genes are regressed on a program's genes "
                    "(univariate linear model, as in decoupler). Corrected by Benjamini-Hochberg. Genes are not "

@@ -250,8 +250,8 @@ def _pairs(screen: Screen, table: pd.DataFrame, stem: str) -> None:
              for r in order.to_dict("records")}
     name = str(st.selectbox("Pair", list(words), key="screen_pair", width=420, format_func=words.__getitem__))
     if not bool(order.loc[order["perturbation"] == name, "trained"].iloc[0]):
-                    f"**{int(n.get('opposite', 0))}** opposite, by 0.1 or more; **{int(own['sure'].sum())}** of them "
-                "the two and shrinks it out of caution, so that an additivity below 1 is no sign of buffering. Only "
+        st.info("**Never measured together.** The model has no cells of this pair: it takes the sum of what is known "
+                "of the two and shrinks it out of caution, so that an additivity below 1 is no sign of buffering. Only "
                 "genes **beyond the intervals** say something.", icon=":material/visibility_off:")
     genes = pair_genes(screen, name)
     singles = tuple(name.partition(" @ ")[0].split("+"))

@@ -31,7 +31,7 @@ never sees them, and is judged by them later.
 **How long.** *Quick* to see whether it works at all, *Standard* for results you would show, *Thorough* for the last
 bit. You may close the page: the training goes on, and this page finds it again.
 
-**What for.** Where your data has perturbations and control cells, *Predict perturbations* learns what each one does,
+**What for.** Where your data has perturbations and control cells, *Perturbations* learns what each one does,
 for the Perturb page. Under *Advanced* it can be told more about genes (gene sets, regulons, vectors).
 
 **Example.** Choose **demo-pbmc68k** and *Quick*, press **Train**. After a moment rings (generated cells) appear over
@@ -60,7 +60,7 @@ measured cells stand beside the predicted ones: hold some out on the Data page t
 **Screen** ranks a whole list, draws a map of it and shows which genes of a pair do not add up. **What next?** lists the
 experiments that would teach the model most.
 
-**Example.** On the Data page open **demo:perturb** and hold out one pair, on *Train* choose *Predict perturbations*.
+**Example.** On the Data page open **demo:perturb** and hold out one pair, on *Train* choose *Perturbations*.
 Here choose that pair and press **Predict**: under *Genes*, *Against measured* shows how near it came.
 """,
     "Runs": """

@@ -19,7 +19,7 @@ from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
 GENERATE, PERTURB = "generate", "perturb"
-TASKS = {GENERATE: "Generate cells", PERTURB: "Predict perturbations"}
+TASKS = {GENERATE: "Generate cells", PERTURB: "Perturbations"}
 PRESETS = {
     "quick": "Quick: a first look",
     "standard": "Standard: the one to trust",
@@ -45,7 +45,7 @@ def choose_task(prepared: Prepared) -> str:
             format_func=TASKS.__getitem__,
             key=f"train_task-{prepared.name}",
             persist_state="session",
-            help="**Predict perturbations** learns what each one does to control cells, and asks for a control label. "
+            help="**Perturbations** learns what each one does to control cells, and asks for a control label. "
             "**Generate cells** learns all cells by their labels.",
         )
     )
@@ -60,7 +60,10 @@ def estimates(dataset: JobDir, prepared: Prepared, task: str) -> dict[str, float
     known: dict[str, dict[str, float]] = st.session_state.setdefault("estimates", {})
     key = estimate_key(prepared, task)
     if key not in known:
-        asked = worker.submit(key, "estimate", dataset=dataset.id, presets=list(PRESETS), task=task)
+        # one that has ended is taken in, not asked again: the beat below may have seen its end first
+        asked = worker.under_way(key) or worker.submit(
+            key, "estimate", dataset=dataset.id, presets=list(PRESETS), task=task
+        )
         said = asked.look(0.05)
         if not asked.ended:
             return None
@@ -73,11 +76,15 @@ def choose_preset(dataset: JobDir, prepared: Prepared, task: str) -> str:
     """Draw the presets with their estimated times."""
     times = estimates(dataset, prepared, task)
 
-    def words(name: str) -> str:
-        return PRESETS[name] + (f" · about {duration(times[name])}" if times and name in times else "")
-
+    # beside the names and not within them: a choice whose names change is lost
     chosen = st.radio(
-        "How long to learn", list(PRESETS), index=1, format_func=words, key="train_preset", persist_state="session"
+        "How long to learn",
+        list(PRESETS),
+        index=1,
+        format_func=PRESETS.__getitem__,
+        captions=[f"about {duration(times[name])}" if times and name in times else "…" for name in PRESETS],
+        key="train_preset",
+        persist_state="session",
     )
     timing = st.container()  # holds its place, else what stands below is drawn anew and the folded part shuts
     if times is None:

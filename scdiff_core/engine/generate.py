@@ -13,7 +13,7 @@ import torch
 
 import scdiff_core
 from scdiff_core import keys
-from scdiff_core.config import FORMAT, GenerateConfig
+from scdiff_core.config import FORMAT, Frozen, GenerateConfig
 from scdiff_core.data.prepared import to_log1p
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.diffusion import sampler
@@ -78,7 +78,7 @@ def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress
             totals.append(sums.cpu().numpy())
         done += 1
         yield GenerateProgress(done, total)
-    return _assemble(model, config, sp.vstack(values, format="csr"), np.concatenate(totals), codes, conts)
+    return assemble(model, config, sp.vstack(values, format="csr"), np.concatenate(totals), codes, conts)
 
 
 def sparse(values: np.ndarray) -> sp.csr_matrix:
@@ -140,9 +140,9 @@ def _number(covariate: Covariate, text: str) -> float:
                           f"Give a number for '{covariate.column}', or '{keys.ANY}'.") from None
 
 
-def _assemble(model: Model, config: GenerateConfig, values: sp.csr_matrix, totals: np.ndarray,
+def assemble(model: Model, config: Frozen, values: sp.csr_matrix, totals: np.ndarray,
               codes: np.ndarray, conts: np.ndarray) -> AnnData:
-    """Put cells, conditions and recipe together."""
+    """Put cells, conditions and recipe (a configuration with a `seed`) together."""
     import pandas as pd
     from anndata import AnnData
 
@@ -156,7 +156,7 @@ def _assemble(model: Model, config: GenerateConfig, values: sp.csr_matrix, total
     adata.layers[keys.LOG1P] = to_log1p(values, totals) if model.counts else values.astype(np.float32)
     adata.uns[keys.SCDIFF] = json.dumps({
         "synthetic": True, "format": FORMAT, "version": scdiff_core.__version__, "run": model.run,
-        "step": model.step, "seed": config.seed, "dataset": model.config.dataset,
+        "step": model.step, "seed": getattr(config, "seed", 0), "dataset": model.config.dataset,
         "fingerprint": model.config.fingerprint, "values": model.values, "roles": model.roles.model_dump(),
         "config": config.model_dump(mode="json"), "training": model.config.model_dump(mode="json")})
     return adata

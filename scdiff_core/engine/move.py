@@ -10,6 +10,7 @@ those that rise, with the variance that counts of that mean have.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,15 +158,19 @@ class Mover:
         rates = Rates.of(self.codec, z)
         if shift is None:
             return self._read(rates, torch.zeros(self.codec.n_genes))
+        return self._own(rates, shift, self._read)
+
+    def _own(self, rates: Rates, shift: Tensor,
+             read: Callable[[Rates, Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Return cells that `read` makes at rates and factors, once their mean is right: expected, then their own."""
         change = self._correct(rates, shift)
         goal = _log_rate((self.cells.log1p.mean(0) + shift).clamp(min=0))
         for _ in range(OWN_ROUNDS):
-            values, total = self._read(rates, change)
-            level = self.log1p(values, total).mean(0)
+            values, total = read(rates, change)
             cells = (values > 0).float().sum(0)
-            step = cells / (cells + BELIEVED) * (goal - _log_rate(level))
+            step = cells / (cells + BELIEVED) * (goal - _log_rate(self.log1p(values, total).mean(0)))
             change = rates.take(self.some).further(change, step.clamp(-STEP, STEP))
-        return self._read(rates, change)
+        return read(rates, change)
 
     def _read(self, rates: Rates, change: Tensor) -> tuple[Tensor, Tensor]:
         """Return the counts at the cells' own quantiles of these rates times exp(change), and total counts."""
@@ -186,10 +191,13 @@ class Mover:
             assert isinstance(there, HurdleNormal)
             values = _raised(there, self._correct_values(there, shift)).inverse(u)
             return values, values.sum(1)
-        rates = Rates.of(self.codec, z)
-        moved, rest = rates.times(self._correct(rates, shift))
-        values = self._spread(moved).sample(u, generator)
-        return values, values.sum(1) + rest * rates.log_total.exp()
+
+        def read(rates: Rates, change: Tensor) -> tuple[Tensor, Tensor]:
+            moved, rest = rates.times(change)
+            values = self._spread(moved).sample(u, torch.Generator().manual_seed(self.seed))
+            return values, values.sum(1) + rest * rates.log_total.exp()
+
+        return self._own(Rates.of(self.codec, z), shift, read)
 
     def log1p(self, values: Tensor, total: Tensor) -> Tensor:
         """Return log1p values [n, G] of values and total counts."""
@@ -230,8 +238,9 @@ class Mover:
         change = torch.zeros_like(goal)
         for _ in range(ROUNDS):
             now = _raised(few, change)
-            there_at = torch.sigmoid(-now.zero_logit).mean(0)
-            change = change + (goal - now.mean.mean(0)) / there_at.clamp(min=0.2)
+            share = torch.sigmoid(-now.zero_logit)
+            slope = (share + now.location * share * (1 - share)).mean(0)
+            change = change + ((goal - now.mean.mean(0)) / slope.clamp(min=0.2)).clamp(-STEP, STEP)
         return change
 
 

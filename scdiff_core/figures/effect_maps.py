@@ -259,7 +259,7 @@ def _checked_pair(table: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     lacking = [c for c in ("gene", "additive", "predicted", "kind") if c not in table]
     found: pd.DataFrame = table
     if not lacking:
-        found = table.loc[np.isfinite(table[["additive", "predicted"]].astype(float)).all(axis=1)]
+        found = table.loc[np.isfinite(table[["additive", "predicted"]].to_numpy(float)).all(axis=1)]
     if lacking or not len(found):
         raise ScdiffError("The pair cannot be drawn.", f"The table has no column {', '.join(lacking)}." if lacking
                           else "No gene has a predicted change.", "Screen the pair again.")

@@ -32,7 +32,7 @@ def ranked_genes(effects: pd.DataFrame, most: int = 15, genes: Sequence[str] | N
     lacking = [c for c in ("gene", "log2fc", "low", "high") if c not in effects]
     table: pd.DataFrame = effects
     if not lacking:
-        table = effects.loc[np.isfinite(effects[["log2fc", "low", "high"]].astype(float)).all(axis=1)]
+        table = effects.loc[np.isfinite(effects[["log2fc", "low", "high"]].to_numpy(float)).all(axis=1)]
     if lacking or not len(table):
         raise ScdiffError("The changes cannot be drawn.", f"The table has no column {', '.join(lacking)}."
                           if lacking else "No gene has a predicted change.", "Predict the perturbation again.")

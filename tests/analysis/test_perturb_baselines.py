@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from scdiff_core.analysis.perturb import baselines
 from scdiff_core.analysis.perturb.arms import collect
+from scdiff_core.analysis.perturb.multiplied import multiplied
 from scdiff_core.data.perturbations import Perturbation, parse
 
 GENES = np.array(["A", "B", "C", "D", "E"])
@@ -125,11 +126,17 @@ def test_moved_cells_have_the_mean_and_no_value_below_zero() -> None:
 
 def test_tested_cells_have_the_mean_and_keep_their_zeros() -> None:
     rng = np.random.default_rng(0)
-    control = np.log1p(rng.poisson([5.0, 0.5, 0.0], (200, 3)))
-    wanted = np.array([0.7, 0.6, 0.3])
-    factor = baselines.factors(control, wanted)
-    assert np.log1p(np.expm1(control) * factor).mean(axis=0)[:2] == pytest.approx(wanted[:2], abs=1e-5)
-    assert factor[2] == 1 and baselines.factors(control, np.array([0.0, -1, 0]))[:2] == pytest.approx([0, 0])
+    control = np.log1p(rng.poisson([5.0, 0.5, 0.01, 2.0], (2000, 4)) * 3.0)
+    wanted = np.array([1.5, 0.6, 1.0, 0.0])
+    cells = multiplied(control, control, wanted, rng)
+    assert cells.mean(axis=0)[[0, 1, 3]] == pytest.approx(wanted[[0, 1, 3]], abs=2e-3)
+    assert np.array_equal(cells[:, :2] > 0, control[:, :2] > 0)
+    assert cells[:, 2].mean() == pytest.approx(1.0, abs=0.08)  # drawn molecules, each worth 3
+    added = np.expm1(cells[control[:, 2] == 0, 2]) / 3
+    assert np.allclose(added, added.round(), atol=1e-3)
+
+
+def test_moved_cells_come_with_cells_to_test() -> None:
     guess = baselines.moved(_known(), "x", np.array([-1.0, 1, 0, 0, 0]), 4, np.random.default_rng(0), "")
     assert guess.tested is not None and guess.tested.mean(axis=0) == pytest.approx([1, 3, 2, 2, 2], abs=1e-4)
 

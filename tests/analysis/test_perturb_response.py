@@ -197,9 +197,9 @@ def test_interval_factor_takes_the_noise_out() -> None:
     variance, noise = rng.uniform(0.5, 2, (a, g)), rng.uniform(0.5, 2, (a, g))
     error = rng.normal(size=(a, g)) * np.sqrt(3.0 * variance + noise)
     found = interval.calibrate(["unseen"] * a, error, variance, noise)
-    assert found.of("unseen") == pytest.approx(3.0, rel=0.15)
+    assert found.factor["unseen"] == pytest.approx(3.0, rel=0.15)
     assert found.coverage["unseen"] == pytest.approx(0.9, abs=0.02)
-    assert found.of("other") == found.of("") and interval.NONE.of("x") == 1.0
+    assert found.of("other") == found.of("") and interval.NONE.of("x") == interval.TAILS
     assert interval.calibrate([], error[:0], variance[:0], noise[:0]) == interval.NONE
 
 
@@ -221,9 +221,9 @@ def test_programs_are_found_and_noise_is_not() -> None:
     scores = rng.normal(size=(60, 3)) * 2
     basis = Basis.of(np.eye(60), np.eye(60))
     for y, most in ((scores @ loadings + rng.normal(size=(60, 400)), 4), (rng.normal(size=(60, 400)), 1)):
-        found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), usual=np.ones(400))
+        found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), sparse=True)
         assert len(found.loadings) <= most
     y = scores @ loadings + rng.normal(size=(60, 400))
-    found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), usual=np.ones(400))
+    found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), sparse=True)
     mean = programs_of_arms.decompose(basis, y, found).mean(np.eye(60))
     assert agree(mean.ravel(), (scores @ loadings).ravel()) > 0.97

@@ -102,8 +102,8 @@ def train(page: Page, app: str, dataset: Prepared) -> None:
     """Train a small model of perturbations on the Train page, and go on to where it is asked."""
     page.goto(f"{app}/train?dataset={dataset.name}")
     page.get_by_role("heading", name="Train", exact=True).wait_for()
-    page.get_by_text("Quick: a first look").click(timeout=LONG)
-    page.get_by_text("about", exact=False).first.wait_for(timeout=LONG)
+    page.get_by_text(re.compile(r"^about \d")).first.wait_for(timeout=LONG)  # the timing is over
+    page.get_by_text("Quick: a first look").click()
     field = page.get_by_role("spinbutton", name="Codec steps", exact=True)
     deadline = time.monotonic() + 60
     while not field.is_visible() and time.monotonic() < deadline:

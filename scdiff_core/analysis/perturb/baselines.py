@@ -6,7 +6,8 @@ baseline is that of its controls, copied. None looks at a held-out cell.
 
 They are moved in two ways. Added to, in log1p and cut off at zero, they come nearest to the real cells as a population.
 But then no zero is left, a test finds every gene changed, and scores of differential expression say nothing: for those,
-each gene's counts are multiplied instead, as `cell_eval2` makes its own baseline, and zeros stay what they are.
+each gene's counts are multiplied instead, as `cell_eval2` makes its own baseline, and zeros stay what they are; to a
+gene that the controls hardly have, molecules are added at random.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import scipy.sparse as sp
 
 from scdiff_core.analysis.metrics import dense
 from scdiff_core.analysis.perturb.arms import Arms
+from scdiff_core.analysis.perturb.multiplied import multiplied
 from scdiff_core.data.perturbations import Perturbation
 
 LINEAR_COMPONENTS, LINEAR_RIDGE = 10, 0.1  # as Ahlmann-Eltze, Huber and Anders 2025
@@ -121,23 +123,8 @@ def moved(known: Known, cell_type: str, shift: np.ndarray, n: int, rng: np.rando
     mean = known.control_mean(cell_type) + shift
     if not np.any(shift):
         return Guess(start, mean, how)
-    factor = factors(dense(known.log1p[rows]), mean)
     return Guess(np.maximum(start + shift.astype(np.float32), 0), mean, how,
-                 np.log1p(np.expm1(start) * factor.astype(np.float32)))
-
-
-def factors(control: np.ndarray, mean: np.ndarray, most: float = 1000.0) -> np.ndarray:
-    """Return by what each gene's counts are multiplied [G] so that control cells [n, G] get the mean [G], log1p.
-
-    By bisection in the logarithm; 1 for a gene without counts, which nothing can move.
-    """
-    counts = np.expm1(control.astype(np.float64))
-    low, high = np.full(len(mean), -np.log(most)), np.full(len(mean), np.log(most))
-    for _ in range(30):
-        middle = (low + high) / 2
-        under = np.log1p(counts * np.exp(middle)).mean(axis=0) < mean
-        low, high = np.where(under, middle, low), np.where(under, high, middle)
-    return np.where(counts.any(axis=0), np.where(mean <= 0, 0.0, np.exp((low + high) / 2)), 1.0)
+                 multiplied(dense(known.log1p[rows]), start, mean, rng))
 
 
 def control(known: Known, asked: Question) -> tuple[np.ndarray, str]:
@@ -218,10 +205,22 @@ def linear(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
     Genes are their loadings on the first ten principal components of the training changes; perturbations the same
     loadings of the perturbed genes, or, where a perturbed gene is not among the genes, ten principal components of
     the vectors of gene sets. W is ridge regression with a weight of 0.1 on both sides, as published. Several genes
-    are summed. None where a perturbed gene has neither.
+    are summed. Training perturbations without such numbers are left out; None where the one asked for has none.
     """
-    rows = known.perturbed(asked.cell_type)
-    rows = rows if len(rows) > 2 else known.perturbed()
+    where = {str(g).casefold(): i for i, g in enumerate(known.genes)}
+
+    def has(name: str, measured: bool) -> bool:
+        return name.casefold() in where if measured else name in known.vectors
+
+    targets = asked.perturbation.targets
+    measured = all(has(t, True) for t in targets)
+    if not targets or not (measured or all(has(t, False) for t in targets)):
+        return None
+    every = known.perturbed(asked.cell_type)
+    rows = [i for i in (every if len(every) > 2 else known.perturbed())
+            if all(has(t, measured) for t in known.arms.arms[i].perturbation.targets)]
+    if len(rows) < 2:
+        return None
     y = known.arms.shift[rows].T  # [G, P]
     mean = y.mean(axis=1, keepdims=True)
     left, size, _ = np.linalg.svd(y - mean, full_matrices=False)
@@ -229,23 +228,19 @@ def linear(known: Known, asked: Question) -> tuple[np.ndarray, str] | None:
     if k == 0:
         return None
     genes = left[:, :k]
-    where = {str(g).casefold(): i for i, g in enumerate(known.genes)}
     labels = [known.arms.arms[i].perturbation for i in rows] + [asked.perturbation]
-    targets = {t for p in labels for t in p.targets}
-    if targets and all(t.casefold() in where for t in targets):
-        table, how = {t: genes[where[t.casefold()]] for t in targets}, "loadings of the perturbed genes"
-    elif targets and all(t in known.vectors for t in targets):
-        names = sorted(targets)
+    names = sorted({t for p in labels for t in p.targets})
+    if measured:
+        table, how = {t: genes[where[t.casefold()]] for t in names}, "loadings of the perturbed genes"
+    else:
         x = np.array([known.vectors[t] for t in names])
         u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
         table, how = dict(zip(names, (u * s)[:, :k], strict=True)), "gene sets of the perturbed genes"
-    else:
-        return None
     p = np.array([np.sum([table[t] for t in q.targets], axis=0) for q in labels])
     p, new = p[:-1], p[-1]
     inner = np.linalg.solve(genes.T @ genes + LINEAR_RIDGE * np.eye(k), genes.T @ (y - mean) @ p)
     w = np.linalg.solve(p.T @ p + LINEAR_RIDGE * np.eye(p.shape[1]), inner.T).T
-    return (genes @ (w @ new) + mean[:, 0]), how
+    return genes @ (w @ new) + mean[:, 0], how
 
 
 SHIFTS: dict[str, Callable[[Known, Question], tuple[np.ndarray, str] | None]] = {

@@ -52,11 +52,10 @@ def start(white: np.ndarray) -> np.ndarray:
 
 
 def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, uncertain: np.ndarray | None = None,
-                 rounds: int = ROUNDS, usual: np.ndarray | None = None) -> Programs:
+                 rounds: int = ROUNDS, sparse: bool = False) -> Programs:
     """Improve loadings L [R, G] (their covariance `uncertain` [R, R]) for shifts y [A, G] under a kernel.
 
-    With `usual` [G], how large a gene's loadings are expected to be against those of others, most of them may be
-    nothing (see `sparse_loadings`).
+    With `sparse`, most of a program's loadings may be nothing (see `sparse_loadings`).
     """
     white = basis.turn @ y  # orthogonal coordinates of unit noise
     mean, cov = loadings, np.zeros((len(loadings), len(loadings))) if uncertain is None else uncertain
@@ -79,8 +78,8 @@ def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, uncertain: n
         scores, var = scores * size, var * size**2
         cov = np.linalg.inv(scores.T @ scores + np.diag(var.sum(axis=0)) + np.eye(len(size)))
         mean = cov @ scores.T @ white
-    if usual is not None:
-        return independent(*sparse_loadings(basis, white, varimax(mean), usual))
+    if sparse:
+        return independent(*sparse_loadings(basis, white, varimax(mean)))
     d, turn = np.linalg.eigh(mean @ mean.T + g * cov)
     return Programs((turn.T @ mean / np.sqrt(d)[:, None])[::-1], (np.diag(turn.T @ cov @ turn) / d)[::-1])
 
@@ -97,7 +96,7 @@ def varimax(loadings: np.ndarray, rounds: int = 60) -> np.ndarray:
     return np.asarray((x @ turn).T)
 
 
-def sparse_loadings(basis: Basis, white: np.ndarray, mean: np.ndarray, usual: np.ndarray,
+def sparse_loadings(basis: Basis, white: np.ndarray, mean: np.ndarray,
                     rounds: int = BACKFIT) -> tuple[np.ndarray, np.ndarray]:
     """Improve loadings [R, G] with a prior that most of a program's loadings may be nothing: mean, variance [R, G].
 
@@ -117,7 +116,7 @@ def sparse_loadings(basis: Basis, white: np.ndarray, mean: np.ndarray, usual: np
                 continue
             rest += np.outer(scores[r], mean[r])
             precision = float((scores[r] ** 2 + spread[r]).sum())
-            mean[r], var[r], shares[r] = shrink(scores[r] @ rest / precision, 1 / precision, shares[r], usual)
+            mean[r], var[r], shares[r] = shrink(scores[r] @ rest / precision, 1 / precision, shares[r])
             d_r = float((mean[r] ** 2 + var[r]).sum())
             if d_r <= 1e-12:
                 scores[r], spread[r] = 0.0, 0.0
@@ -131,13 +130,9 @@ def sparse_loadings(basis: Basis, white: np.ndarray, mean: np.ndarray, usual: np
     return mean[alive], var[alive]
 
 
-def shrink(x: np.ndarray, noise: float, share: np.ndarray | None,
-           usual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shrink estimates x [G] of variance `noise` by a mixture of normals about 0: mean, variance [G], shares.
-
-    The normals' standard deviations are in proportion to `usual` [G].
-    """
-    prior = noise * np.outer(SLABS, usual**2)
+def shrink(x: np.ndarray, noise: float, share: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shrink estimates x [G] of variance `noise` by a mixture of normals about 0: mean, variance [G], shares."""
+    prior = noise * SLABS[:, None]
     share = np.r_[0.5, np.full(len(SLABS) - 1, 0.5 / (len(SLABS) - 1))] if share is None else share
     logs = -0.5 * (np.log(prior + noise) + x**2 / (prior + noise))
     like = np.exp(logs - logs.max(axis=0))

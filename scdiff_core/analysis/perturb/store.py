@@ -50,7 +50,7 @@ def to_arrays(model: ResponseModel) -> tuple[dict[str, np.ndarray], dict[str, An
         "curves": [[list(p.parts), c.ec50, c.slope, c.top, c.lowest] for p, c in model.space.curves.items()],
         "embeddings": [{"name": e.name, "names": list(e.names)} for e in model.space.embeddings],
         "own": {"measured": dict(model.own.measured), "usual": dict(model.own.usual)},
-        "control_n": dict(model.control_n), "null_sd": dict(model.null_sd),
+        "control_n": dict(model.control_n), "level": dict(model.level), "null_sd": dict(model.null_sd),
         "calibration": {"factor": dict(model.calibration.factor), "coverage": dict(model.calibration.coverage),
                         "n": dict(model.calibration.n)},
         "verdicts": [[_item(i), word] for i, word in model.verdicts.items()],
@@ -84,5 +84,6 @@ def from_arrays(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Re
         controls=controls,
         control_error=dict(zip(types, np.asarray(arrays["control_error"], float), strict=True)),
         control_bias=dict(zip(types, np.asarray(arrays["control_bias"], float), strict=True)),
-        control_n=meta["control_n"], calibration=Calibration(**meta["calibration"]), null_sd=meta["null_sd"],
+        control_n=meta["control_n"], level=meta["level"],
+        calibration=Calibration(**meta["calibration"]), null_sd=meta["null_sd"],
         verdicts={_read_item(i): word for i, word in meta["verdicts"]}, left_out=meta["left_out"])
