@@ -235,6 +235,6 @@ def _synergy(fitted: perturb_methods.Fitted, truth: Any, pairs: list[str], types
             parts = [fitted.response.predict(p, None, kind).shift for p in pair.singles()]
             keep = ~_target_mask(fitted.task, name)
             said = interaction(whole.shift[keep], [p[keep] for p in parts], scale=whole.cell_sd[keep])
-            multiples.append(said.multiple)
+            multiples.append(said.scale)
         rows.append({"pair": name, "seed": seed, "kind": truth.pair_kind(name), "multiple": float(np.mean(multiples))})
     return rows

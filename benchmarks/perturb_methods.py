@@ -82,7 +82,7 @@ class Fitted:
             self.said[MEAN, name_of(condition)] = {"refused": str(error)}
             return None
         self.said[MEAN, name_of(condition)] = {"effect": found.effect, "reach": found.reach}
-        return moved(self.task.bench.known, condition[2], found.shift, n, np.random.default_rng(self.seed), found.how)
+        return moved(self.task.bench.known, condition[2], found.mean - found.control, n, np.random.default_rng(self.seed), found.how)
 
     def _ours(self, condition: Condition, n: int) -> Guess | None:
         perturbation, dose, kind = condition
@@ -96,7 +96,7 @@ class Fitted:
         self.said[OURS, name_of(condition)] = {
             "effect": found.response.effect, "reach": found.response.reach, "half": found.half,
             "seconds": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
-        return Guess(dense(found.log1p), found.control_mean + found.response.shift, found.response.how)
+        return Guess(dense(found.log1p), found.control_mean + found.response.mean - found.response.control, found.response.how)
 
     @cached_property
     def codec(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, int], Any]]:

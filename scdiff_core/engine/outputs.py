@@ -86,11 +86,12 @@ class GeneratedSet:
         return read_json(self.path / REPORT)
 
 
-def list_sets(job: JobDir) -> list[GeneratedSet]:
-    """Return the generated sets of a run that are complete, the newest first."""
+def list_sets(job: JobDir, kind: str = "generate") -> list[GeneratedSet]:
+    """Return the sets of a run that are complete, the newest first: generated ones, or those of another kind."""
     if not job.outputs.is_dir():
         return []
     done = [p for p in job.outputs.iterdir() if (p / CELLS).is_file() and (p / RECIPE).is_file()]
+    done = [p for p in done if read_json(p / RECIPE, {}).get("kind", "generate") == kind]
     return [GeneratedSet(p) for p in sorted(done, key=lambda p: (p / RECIPE).stat().st_mtime, reverse=True)]
 
 

@@ -250,7 +250,7 @@ class PerturbModel:
     def _cells(self, mover: move.Mover, item: Item, response: Response,
                generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the cells round a mean: values [n, G] and total counts [n]."""
-        shift = torch.from_numpy(np.asarray(response.shift, np.float32))
+        shift = torch.from_numpy(np.asarray(response.mean - response.control, np.float32))
         if self.spread is None:
             return mover.moved(shift, recode=False)
         delta = self.codes.model.estimate(item, mover.centre.double().numpy())[0]

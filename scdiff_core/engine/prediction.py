@@ -50,7 +50,7 @@ class Prediction(outputs.GeneratedSet):
 
 def list_predictions(job: JobDir) -> list[Prediction]:
     """Return the predictions of a run that are complete, the newest first."""
-    return [Prediction(s.path) for s in outputs.list_sets(job) if (s.path / SUMMARY).is_file()]
+    return [Prediction(s.path) for s in outputs.list_sets(job, "predict") if (s.path / SUMMARY).is_file()]
 
 
 def find_prediction(job: JobDir, config: PredictConfig) -> Prediction | None:

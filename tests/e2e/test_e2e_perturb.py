@@ -81,6 +81,7 @@ def download(page: Page, button: Locator) -> bytes:
 def pick(page: Page, label: str, value: str) -> None:
     """Choose one value of a select box."""
     page.get_by_role("combobox", name=label, exact=True).click()
+    page.keyboard.type(value)  # a long list holds only what is seen of it
     page.get_by_role("option", name=value, exact=True).click()
     page.wait_for_timeout(1000)
 
