@@ -82,7 +82,8 @@ class Fitted:
             self.said[MEAN, name_of(condition)] = {"refused": str(error)}
             return None
         self.said[MEAN, name_of(condition)] = {"effect": found.effect, "reach": found.reach}
-        return moved(self.task.bench.known, condition[2], found.mean - found.control, n, np.random.default_rng(self.seed), found.how)
+        rng = np.random.default_rng(self.seed)
+        return moved(self.task.bench.known, condition[2], found.mean - found.control, n, rng, found.how)
 
     def _ours(self, condition: Condition, n: int) -> Guess | None:
         perturbation, dose, kind = condition
@@ -96,7 +97,8 @@ class Fitted:
         self.said[OURS, name_of(condition)] = {
             "effect": found.response.effect, "reach": found.response.reach, "half": found.half,
             "seconds": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
-        return Guess(dense(found.log1p), found.control_mean + found.response.mean - found.response.control, found.response.how)
+        change = found.response.mean - found.response.control
+        return Guess(dense(found.log1p), found.control_mean + change, found.response.how)
 
     @cached_property
     def codec(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, int], Any]]:

@@ -37,7 +37,8 @@ def show_set(run: JobDir, prepared: Prepared, made: GeneratedSet, wanted: Genera
 
 
 with frame.page("Generate", "Ask the model for new cells and hold them against real ones it has never seen."):
-    runs = [r for r in context.workspace().list("train") if (r.checkpoints / "best.safetensors").exists()]
+    runs = [r for r in context.workspace().list("train")
+            if (r.checkpoints / "best.safetensors").exists() and context.task_of(r) != "perturb"]
     if not runs:
         context.needs("No trained model yet.", "pages/train.py", "Go to Train")
     left, right = st.columns([1, 3], gap="large")

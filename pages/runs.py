@@ -110,14 +110,15 @@ def show_actions(run: JobDir) -> None:
         if st.button("Open", icon=":material/open_in_new:", type="primary", key="runs_open"):
             context.choose(run=run.id, output=None)
             st.switch_page("pages/train.py")
+        perturbs = context.task_of(run) == "perturb"
         if st.button(
-            "Generate cells",
-            icon=":material/auto_awesome:",
+            "Predict" if perturbs else "Generate cells",
+            icon=":material/science:" if perturbs else ":material/auto_awesome:",
             key="runs_generate",
             disabled=status.state != "finished" and not run.checkpoints.exists(),
         ):
             context.choose(run=run.id, output=None)
-            st.switch_page("pages/generate.py")
+            st.switch_page("pages/perturb.py" if perturbs else "pages/generate.py")
         if st.button(
             "Resume",
             icon=":material/play_arrow:",
@@ -191,6 +192,14 @@ def explore(run: JobDir) -> None:
     panel.show_map(Scene(dataset, prepared, run if made else None, made), "runs")
 
 
+def report_of(run: JobDir) -> None:
+    """Draw the full report of a run; one that predicts perturbations is judged on its own page."""
+    if context.task_of(run) == "perturb":
+        st.info("This model predicts perturbations: predictions stand beside what was measured on the Perturb page.")
+        return
+    show_report(run)
+
+
 with frame.page("Runs", "Every model you trained: compare, rename, note, open, resume or delete it."):
     every = context.workspace().list("train")
     if not every:
@@ -213,7 +222,7 @@ with frame.page("Runs", "Every model you trained: compare, rename, note, open, r
     parts = {
         "Learning": lambda: compare(every, names),
         "Cells": lambda: explore(chosen_run),
-        "Report": lambda: show_report(chosen_run),
+        "Report": lambda: report_of(chosen_run),
         "Two runs side by side": lambda: show_beside(every, names),
     }
     for tab, draw in zip(st.tabs(list(parts), key="runs_tabs", on_change="rerun"), parts.values(), strict=True):

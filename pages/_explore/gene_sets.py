@@ -112,8 +112,9 @@ def scores(scene: Scene, name: str) -> dict[str, np.ndarray] | None:
     files = {s: out / f"{s.replace('/', '__')}.npy" for s in scene.sources}
     if all(f.exists() for f in files.values()):
         return {s: np.load(f, allow_pickle=False) for s, f in files.items()}
-    asked = worker.submit(f"score-{mark}", "score", dataset=scene.job.id, fingerprint=scene.prepared.fingerprint,
-                          sources=list(scene.sources), name=name.removeprefix(SET), genes=list(genes), out_dir=str(out))
+    asked = worker.under_way(f"score-{mark}") or worker.submit(
+        f"score-{mark}", "score", dataset=scene.job.id, fingerprint=scene.prepared.fingerprint,
+        sources=list(scene.sources), name=name.removeprefix(SET), genes=list(genes), out_dir=str(out))
     said = asked.look(0.6)
     if not asked.ended:
         _wait(mark)

@@ -158,6 +158,14 @@ def dataset_name(run: JobDir) -> str:
         return ""
 
 
+def task_of(run: JobDir) -> str:
+    """Return what a run was trained for, `generate` or `perturb`; empty where its configuration is broken."""
+    try:
+        return str(run.config().task)
+    except ScdiffError:
+        return ""
+
+
 def title_of(run: JobDir) -> str:
     """Return what people call a run: its given title, or its id."""
     return run.notes().get("title") or run.id

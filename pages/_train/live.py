@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from pages._shared import context
 from pages._shared.cell_canvas import Layer, cell_canvas
 from pages._shared.job_panel import progress_line
 from pages._shared.words import duration
@@ -79,6 +80,9 @@ def show_cells(run: JobDir, active: bool) -> None:
         if active:
             st.info("The model first learns to describe cells; generated ones appear when the second half begins.")
             st.skeleton(height=420)
+        elif context.task_of(run) == "perturb":
+            st.info("This model predicts perturbations: its cells are on the Perturb page.")
+            st.page_link("pages/perturb.py", label="Go to Perturb", icon=":material/arrow_forward:")
         else:
             st.info("No snapshots of this run were kept.")
         return

@@ -16,7 +16,7 @@ import torch
 from scdiff_core.analysis.perturb.arms import Arms
 from scdiff_core.analysis.perturb.embeddings import Embedding
 from scdiff_core.analysis.perturb.kernels import Item
-from scdiff_core.analysis.perturb.response import Response, ResponseModel, _fit, log2_fold_change
+from scdiff_core.analysis.perturb.response import Response, ResponseModel, fit_arms, log2_fold_change
 from scdiff_core.engine import move
 
 MOST = 0.5  # at most half: the codec has seen the cells of the arms that are left out here
@@ -93,8 +93,8 @@ class CodeResponse:
             judged = [a for a in np.flatnonzero(~keep) if arms.arms[a].perturbation in elsewhere]
             if not judged:
                 continue
-            genes = _fit(arms.take(keep), response.genes, response.space.embeddings, response)
-            codes = _fit(code_arms.take(keep), names, model.space.embeddings, model)
+            genes = fit_arms(arms.take(keep), response.genes, response.space.embeddings, response)
+            codes = fit_arms(code_arms.take(keep), names, model.space.embeddings, model)
             for a in judged:
                 arm = arms.arms[a]
                 item = Item(arm.perturbation, arm.dose, arm.cell_type)

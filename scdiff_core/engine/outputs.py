@@ -195,7 +195,7 @@ def check_ending(path: Path) -> Path:
     return path
 
 
-def _savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays into one .npz under exactly this name (numpy would add an ending)."""
     with open(path, "wb") as handle:
         np.savez(handle, **arrays)  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ def first_view(adata: AnnData, prepared: Prepared, pca: np.ndarray, umap: UmapMo
 
 def write_view(path: Path, view: dict[str, np.ndarray]) -> None:
     """Write what the page draws (see `GeneratedSet.view`)."""
-    atomic_write(path / VIEW, lambda p: _savez(p, view))
+    atomic_write(path / VIEW, lambda p: savez(p, view))
 
 
 def aligned(adata: AnnData, prepared: Prepared) -> AnnData:
@@ -314,6 +314,3 @@ def generated_cells(adata: AnnData, prepared: Prepared) -> Cells:
                  log1p=sp.csr_matrix(adata.layers[keys.LOG1P], dtype=np.float32),
                  total_counts=adata.obs[keys.TOTAL_COUNTS].to_numpy(np.float32),
                  labels=as_labels(adata.obs[column]) if column else None)
-
-
-_write_view = write_view

@@ -216,7 +216,7 @@ class PerturbModel:
             mean = np.asarray(self.log1p(self.controls.cells.take(pool[pool_types == kind])).mean(0)).ravel()
             response = self.response.predict(what, dose, kind, mean)
             mover = move.Mover(self.codec, move.tensors(self.controls.cells.take(rows[mine]), self.counts), generator)
-            item = Item(what, self.response._dose(what, dose), kind)
+            item = Item(what, self.response.dose(what, dose), kind)
             response = self.codes.blend(response, item, mover)
             moved, total = self._cells(mover, item, response, generator)
             parts.append(sparse(moved.numpy()))

@@ -116,7 +116,7 @@ def predict(service: Service, tell: Tell, run: str, config: dict[str, Any], out_
     view = made.view()
     if prepared is not None and umap is not None and view is not None:
         pca = prepared.project(adata.layers[keys.LOG1P])
-        outputs._write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
+        outputs.write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
     return {"out_dir": out_dir, "n_cells": int(adata.n_obs), "note": note, "seconds": seconds}
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from scdiff_core import keys
 from scdiff_core.analysis import differential
+from scdiff_core.analysis.perturb.answer import log2_fold_change
 from scdiff_core.analysis.perturb.scores import e_distance
 from scdiff_core.config import PredictConfig
 from scdiff_core.data.embed import UmapModel
@@ -87,11 +88,12 @@ def measured_rows(prepared: Prepared, what: Perturbation, dose: float | None, wh
 
 
 def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared: Prepared | None,
-                     umap: UmapModel | None = None, exact: bool = False) -> Prediction:
+                     umap: UmapModel | None = None, exact: bool = False, within: np.ndarray | None = None) -> Prediction:
     """Write a prediction: cells.h5ad, recipe.json, view.npz, effects.csv and summary.json.
 
     effects.csv has the columns of `predict.effects` and, where there are real cells of the perturbation,
-    measured_log2fc and measured_padj (Wilcoxon, against the real controls of the same conditions). summary.json has
+    measured_log2fc (as the predicted one, with the same addition to both means) and measured_padj (Wilcoxon), both
+    against the real controls of the same conditions. summary.json has
     for each perturbation what `predict.summary` says and `energy` (its E-distance to the controls), and where there
     are real cells `n_measured`, `pearson` (of the change of the means), `e_distance` to the real cells and `floor`
     (between two halves of the real ones). E-distances are Euclidean and unbiased (`scores.e_distance`), in the
@@ -103,6 +105,8 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
         As `predict` made it.
     exact
         Place the cells by the true UMAP transform; else among their nearest real ones, which takes no time.
+    within
+        Which real cells the prediction was confined to, bool [N] (a saved selection); see `measure`.
     """
     recipe = {**json.loads(adata.uns[keys.SCDIFF]), "config": config.model_dump(mode="json"),
               "n_cells": int(adata.n_obs)}
@@ -115,7 +119,7 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
         if exact:
             view |= {"xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)}
         outputs.write_view(path, view)
-        table, found = measure(adata, config, prepared, table, found)
+        table, found = measure(adata, config, prepared, table, found, within)
     outputs.write_cells(path / outputs.CELLS, adata)
     atomic_write(path / EFFECTS, lambda p: table.to_csv(p, index=False, float_format="%.6g"))
     write_json(path / outputs.RECIPE, {**recipe, "summary": found})
@@ -136,10 +140,20 @@ def _without_perturbation(adata: AnnData, prepared: Prepared) -> AnnData:
 
 
 def measure(adata: AnnData, config: PredictConfig, prepared: Prepared, table: pd.DataFrame,
-            found: list[dict[str, Any]]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Return effects and summaries with what was measured beside them, where there are real cells."""
+            found: list[dict[str, Any]], within: np.ndarray | None = None
+            ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Return effects and summaries with what was measured beside them, where there are real cells.
+
+    With `within` (bool [N]) the controls are those among these cells, and the perturbed cells those of the cell types
+    that these controls have: few perturbed cells are where somebody selects controls.
+    """
     control = measured_rows(prepared, Perturbation(), None, config.where)
+    kinds = None
+    if within is not None:
+        control = control[within[control]]
+        kinds = prepared.labels(keys.CELL_TYPE) if prepared.roles.cell_type else None
     reference = prepared.log1p(control)
+    base = np.asarray(reference.mean(0)).ravel()
     rng = np.random.default_rng(config.seed)
     table = table.assign(**dict.fromkeys(MEASURED, np.nan))
     done = []
@@ -149,17 +163,20 @@ def measure(adata: AnnData, config: PredictConfig, prepared: Prepared, table: pd
         made = adata.layers[keys.LOG1P][np.flatnonzero(labels == name)]
         entry = {**entry, "energy": _energy(prepared, made, reference, rng)}
         real = measured_rows(prepared, parse(name, prepared.roles.control), config.dose, config.where)
+        if kinds is not None:
+            real = real[np.isin(kinds[real], np.unique(kinds[control]))]
         if len(real) >= LEAST and len(control) >= LEAST:
             cells = prepared.log1p(real)
-            compared = differential.compare(cells, reference, prepared.genes).set_index("gene")
+            mean = np.asarray(cells.mean(0)).ravel()
+            tested = differential.compare(cells, reference, prepared.genes).set_index("gene")["pval_adj"]
+            fold = pd.Series(log2_fold_change(mean, base), index=prepared.genes)
             here = (table["perturbation"] == name).to_numpy()
-            order = compared.loc[table.loc[here, "gene"]]
-            table.loc[here, list(MEASURED)] = order[["log2fc", "pval_adj"]].to_numpy()
-            base = np.asarray(reference.mean(0)).ravel()
+            genes = table.loc[here, "gene"]
+            table.loc[here, list(MEASURED)] = np.column_stack([fold.loc[genes], tested.loc[genes]])
             half = rng.permutation(len(real))
             entry |= {"n_measured": len(real),
                       "pearson": _pearson(np.asarray(made.mean(0)).ravel() - base,
-                                          np.asarray(cells.mean(0)).ravel() - base),
+                                          mean - base),
                       "e_distance": _energy(prepared, made, cells, rng),
                       "floor": _energy(prepared, cells[half[::2]], cells[half[1::2]], rng)}
         done.append(entry)

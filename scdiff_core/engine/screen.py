@@ -282,7 +282,7 @@ def write_screen(path: Path, model: Any, config: ScreenConfig, found: Sequence[F
     adata = cells_of(model, found)
     adata.uns[keys.SCDIFF] = json.dumps(recipe)
     outputs.write_cells(path / outputs.CELLS, adata)
-    atomic_write(path / ARRAYS, lambda p: outputs._savez(p, values))
+    atomic_write(path / ARRAYS, lambda p: outputs.savez(p, values))
     atomic_write(path / RANKING, lambda p: table.to_csv(p, index=False, float_format="%.6g"))
     atomic_write(path / PAIRS, lambda p: pair_table(values).to_csv(p, index=False, float_format="%.6g"))
     write_json(path / outputs.RECIPE, {**recipe, "made": time.time(), "seconds": round(seconds, 2)})

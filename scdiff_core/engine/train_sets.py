@@ -13,7 +13,7 @@ from scdiff_core import keys
 from scdiff_core.analysis.perturb.arms import Arms
 from scdiff_core.analysis.perturb.embeddings import Embedding
 from scdiff_core.analysis.perturb.kernels import Item
-from scdiff_core.analysis.perturb.response import ResponseModel, _fit, folds
+from scdiff_core.analysis.perturb.response import ResponseModel, fit_arms, folds
 from scdiff_core.analysis.perturb.scores import e_distance
 from scdiff_core.config import DiffusionConfig, PerturbConfig, TrainConfig
 from scdiff_core.data.perturbations import Perturbation
@@ -94,7 +94,7 @@ def out_of_fold(arms: Arms, model: ResponseModel, seed: int) -> tuple[np.ndarray
         left = np.flatnonzero(~mask & ~done)
         if not len(left):
             continue
-        part = _fit(arms.take(mask), model.genes, model.space.embeddings, model)
+        part = fit_arms(arms.take(mask), model.genes, model.space.embeddings, model)
         for a in left:
             arm = arms.arms[a]
             shift[a] = part.estimate(Item(arm.perturbation, arm.dose, arm.cell_type), arms.control[a])[0]
@@ -175,7 +175,7 @@ class SetsPhase(Phase):
         """
         prepared, phase = self.response.prepared, self.response
         arms = phase.arms
-        part = _fit(arms.take(~self.judged), phase.response.genes, phase.response.space.embeddings, phase.response)
+        part = fit_arms(arms.take(~self.judged), phase.response.genes, phase.response.space.embeddings, phase.response)
         network = build_sets(self.config, phase.codec.n_dims, self.sets.pert.shape[1])
         network.load_state_dict(self.ema.weights)
         spread = Spread(network.eval().requires_grad_(False), self.options)

@@ -80,7 +80,7 @@ class ResponseModel:
     def fit(cls, arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding] = (), seed: int = 0,
             detected: Detected | None = None, calibrate: bool = True) -> ResponseModel:
         """Learn from arms (training cells only); with `detected`, measured arms answer by their own test."""
-        model = _fit(arms, genes, embeddings)
+        model = fit_arms(arms, genes, embeddings)
         if detected is not None:
             model = replace(model, **_tested(arms, detected))
         return model.calibrated(arms, seed) if calibrate else model
@@ -91,7 +91,7 @@ class ResponseModel:
         scores: dict[str, list[tuple[float, float]]] = {}
         within = {t: noise_variance(arms, t) for t in arms.cell_types}
         for mask in folds(arms, seed):
-            part = _fit(arms.take(mask), self.genes, self.space.embeddings, self)
+            part = fit_arms(arms.take(mask), self.genes, self.space.embeddings, self)
             known = arms.take(mask & ~arms.is_control)
             typical = known.shift.mean(axis=0)
             for a in np.flatnonzero(~mask):
@@ -169,7 +169,7 @@ class ResponseModel:
         """
         self.check([perturbation])
         control = self._control(cell_type) if control_mean is None else np.asarray(control_mean, float)
-        item = Item(perturbation, self._dose(perturbation, dose), cell_type)
+        item = Item(perturbation, self.dose(perturbation, dose), cell_type)
         shift, var, reach = self.estimate(item, control)
         kind = self.kind(item)
         var = var * self.calibration.of(kind)
@@ -220,7 +220,7 @@ class ResponseModel:
             return np.zeros_like(control)  # other cells than those the perturbed ones were compared with
         return self.control_bias[cell_type]
 
-    def _dose(self, perturbation: Perturbation, dose: float | None) -> float | None:
+    def dose(self, perturbation: Perturbation, dose: float | None) -> float | None:
         curves = self.space.curves
         if dose is None:
             curve = curves.get(perturbation)
@@ -260,7 +260,7 @@ class ResponseModel:
         return from_arrays(arrays, meta)
 
 
-def _fit(arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding],
+def fit_arms(arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding],
          like: ResponseModel | None = None) -> ResponseModel:
     """Fit to arms; with `like`, the weights and the width of an earlier fit are kept."""
     where = {a.cell_type: i for i, a in enumerate(arms.arms) if a.perturbation.is_control}
