@@ -10,6 +10,8 @@ those that rise, with the variance that counts of that mean have.
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +33,7 @@ CALIBRATED = 64  # cells on which the corrections are found, evenly chosen
 STEP = 1.5  # most that a log rate is corrected by at a time: all genes share the library size
 RESTS = (0.5, 2.0)  # bounds of what is left for the genes that are not kept, times what was left for them
 OWN_ROUNDS = 2  # corrections by what the cells themselves then have
+KEPT, KEPT_VALUES = 8, 10_000_000  # movers that are kept for the next question, and values [n, G] of them all
 BELIEVED = 10.0  # cells with any count of a gene, for which half of its own correction is taken
 
 
@@ -242,6 +245,42 @@ class Mover:
             slope = (share + now.location * share * (1 - share)).mean(0)
             change = change + ((goal - now.mean.mean(0)) / slope.clamp(min=0.2)).clamp(-STEP, STEP)
         return change
+
+
+class Movers:
+    """The last few movers that were made: those of a screen's perturbations, one after another, are the same.
+
+    A mover is the same where its cells are and the generator's state before it; that is what it is kept by. Found
+    again, it leaves the generator as making it would have. Several threads may ask at once: one makes it, and the
+    others wait. Movers are only read once they are made.
+    """
+
+    def __init__(self, most: int = KEPT, values: int = KEPT_VALUES) -> None:
+        self.most, self.values = most, values
+        self._kept: OrderedDict[tuple[bytes, bytes], tuple[Mover, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, rows: np.ndarray, generator: torch.Generator, make: Callable[[torch.Generator], Mover]) -> Mover:
+        """Return the mover of these cells, made by `make` if need be.
+
+        Parameters
+        ----------
+        rows
+            What names the cells, of one codec and one dataset.
+        generator
+            Advanced as by `make`.
+        """
+        with self._lock:
+            key = np.asarray(rows, np.int64).tobytes(), generator.get_state().numpy().tobytes()
+            found = self._kept.pop(key, None)
+            if found is None:
+                mover = make(generator)
+                found = mover, generator.get_state()
+            generator.set_state(found[1])
+            self._kept[key] = found
+            while len(self._kept) > self.most or sum(m.u.numel() for m, _ in self._kept.values()) > self.values:
+                self._kept.popitem(last=False)
+            return found[0]
 
 
 def _log_rate(level: Tensor) -> Tensor:

@@ -196,7 +196,7 @@ def check_ending(path: Path) -> Path:
 
 
 def savez(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays into one .npz under exactly this name (numpy would add an ending)."""
+    """Write arrays into one .npz under exactly this name (numpy would add an ending), not atomically."""
     with open(path, "wb") as handle:
         np.savez(handle, **arrays)  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,7 @@ class PerturbModel:
     roles: Roles
     step: int
     meta: dict[str, Any]
+    movers: move.Movers = field(default_factory=move.Movers, compare=False, repr=False)
 
     @property
     def counts(self) -> bool:
@@ -215,8 +216,8 @@ class PerturbModel:
             mine = np.flatnonzero(types == kind)
             mean = np.asarray(self.log1p(self.controls.cells.take(pool[pool_types == kind])).mean(0)).ravel()
             response = self.response.predict(what, dose, kind, mean)
-            mover = move.Mover(self.codec, move.tensors(self.controls.cells.take(rows[mine]), self.counts), generator)
-            item = Item(what, self.response.dose(what, dose), kind)
+            mover = self._mover(rows[mine], generator)
+            item = Item(what, self.response.dose_of(what, dose), kind)
             response = self.codes.blend(response, item, mover)
             moved, total = self._cells(mover, item, response, generator)
             parts.append(sparse(moved.numpy()))
@@ -234,6 +235,13 @@ class PerturbModel:
             control_mean=np.tensordot(weight, np.array(means), 1), start_rows=self.controls.rows[rows],
             codes=self.controls.codes[rows], conts=self.controls.conts[rows],
             half=MOVED if self.spread is None else DIFFUSION, words=f"Mean: {response.how}. Cells: {self.why()}")
+
+    def _mover(self, rows: np.ndarray, generator: torch.Generator) -> move.Mover:
+        """Return what moves some of the control cells; kept for the next question about the same."""
+        def make(generator: torch.Generator) -> move.Mover:
+            return move.Mover(self.codec, move.tensors(self.controls.cells.take(rows), self.counts), generator)
+
+        return self.movers.get(self.controls.rows[rows], generator, make)
 
     def why(self) -> str:
         """Say in a sentence which half makes the cells, and what it was held against."""

@@ -107,7 +107,8 @@ def predict(service: Service, tell: Tell, run: str, config: dict[str, Any], out_
     tell("placing the cells", 0.85)
     umap = None if prepared is None else service.umap(prepared)
     path = Path(out_dir)
-    made = prediction.write_prediction(path, adata, asked, prepared, umap)
+    inside = None if chosen is None or prepared is None else unpack_rows(chosen.rows, prepared.n_cells)
+    made = prediction.write_prediction(path, adata, asked, prepared, umap, within=inside)
     if chosen is not None:
         told = {"id": chosen.id, "name": chosen.name}
         write_json(path / outputs.RECIPE, {**made.recipe(), "selection": told})

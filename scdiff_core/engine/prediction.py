@@ -153,7 +153,6 @@ def measure(adata: AnnData, config: PredictConfig, prepared: Prepared, table: pd
         control = control[within[control]]
         kinds = prepared.labels(keys.CELL_TYPE) if prepared.roles.cell_type else None
     reference = prepared.log1p(control)
-    base = np.asarray(reference.mean(0)).ravel()
     rng = np.random.default_rng(config.seed)
     table = table.assign(**dict.fromkeys(MEASURED, np.nan))
     done = []
@@ -167,7 +166,7 @@ def measure(adata: AnnData, config: PredictConfig, prepared: Prepared, table: pd
             real = real[np.isin(kinds[real], np.unique(kinds[control]))]
         if len(real) >= LEAST and len(control) >= LEAST:
             cells = prepared.log1p(real)
-            mean = np.asarray(cells.mean(0)).ravel()
+            mean, base = (np.asarray(x.mean(0)).ravel() for x in (cells, reference))
             tested = differential.compare(cells, reference, prepared.genes).set_index("gene")["pval_adj"]
             fold = pd.Series(log2_fold_change(mean, base), index=prepared.genes)
             here = (table["perturbation"] == name).to_numpy()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import torch
+from anndata import AnnData
 from engine_data import small_config
 from perturb_data import LABELS, perturbed
 
@@ -70,8 +74,7 @@ def test_a_pair_that_was_held_out_is_predicted(model: PerturbModel, data: Prepar
 
 def test_the_mean_of_the_cells_is_the_predicted_one(model: PerturbModel) -> None:
     made = model.ask("G3", where={"type": "A"}, n_cells=120)
-    start = made.log1p.mean(0) - made.response.shift
-    assert np.abs(np.asarray(start).ravel() - made.control_mean).mean() < 0.15
+    assert np.abs(np.asarray(made.log1p.mean(0)).ravel() - made.response.mean).mean() < 0.15
 
 
 def test_the_same_seed_gives_the_same_cells_and_the_same_start(model: PerturbModel, data: Prepared) -> None:
@@ -121,6 +124,81 @@ def test_prediction_as_a_table_and_a_folder(job: JobDir, model: PerturbModel, da
     assert json.loads(made.cells().uns[keys.SCDIFF])["kind"] == "predict"
 
 
+def predicted(model: PerturbModel, asked: PredictConfig) -> AnnData:
+    steps = predict(model, asked)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def measured(adata: AnnData, asked: PredictConfig, data: Prepared, within: np.ndarray | None = None) -> pd.DataFrame:
+    found = json.loads(adata.uns[keys.SCDIFF])["summary"]
+    return prediction.measure(adata, asked, data, adata.uns["effects"], found, within)[0].set_index("gene")
+
+
+def test_measured_changes_are_those_of_their_gene_with_the_addition_of_predicted_ones(
+        job: JobDir, model: PerturbModel, data: Prepared) -> None:
+    asked = PredictConfig(run=job.id, perturbations=("G3",), n_cells=30)
+    g3, ctrl = ((data.obs["condition"] == label).to_numpy() for label in ("G3", "ctrl"))
+    counts = data.counts.toarray()
+    counts[g3, 45] = 0
+    data = replace(data, counts=sp.csr_matrix(counts))
+    table = measured(predicted(model, asked), asked, data)
+    over, under = (np.expm1(data.log1p(np.flatnonzero(rows)).toarray().mean(0)) + 0.01 for rows in (g3, ctrl))
+    np.testing.assert_allclose(table.loc[data.genes, "measured_log2fc"], np.log2(over / under), rtol=1e-4, atol=1e-5)
+    assert -20 < table.loc["G45", "measured_log2fc"] < -5
+    up = table.loc[[f"G{i}" for i in range(30, 40)]]
+    assert (up["measured_log2fc"] > 1.5).all() and (up["measured_padj"] < 1e-6).all()
+
+
+def test_measured_changes_stand_against_the_selected_controls(job: JobDir, model: PerturbModel,
+                                                              data: Prepared) -> None:
+    asked = PredictConfig(run=job.id, perturbations=("G3",), n_cells=30)
+    adata, kind = predicted(model, asked), (data.obs["type"] == "A").to_numpy()
+    chosen = measured(adata, asked, data, within=kind & (data.obs["condition"] == "ctrl").to_numpy())
+    there = measured(adata, asked.model_copy(update={"where": {"type": "A"}}), data)
+    pd.testing.assert_frame_equal(chosen, there)
+    assert not np.allclose(chosen["measured_log2fc"], measured(adata, asked, data)["measured_log2fc"], atol=0.1)
+    none = measured(adata, asked, data, within=np.zeros(data.n_cells, bool))
+    assert none["measured_log2fc"].isna().all()
+
+
+def same_with_and_without_kept_movers(model: PerturbModel) -> None:
+    labels = ["G1", "G3", "G1+G2", "G2", "G1"]
+    fresh = replace(model, movers=move.Movers(most=0))
+    want = [fresh.ask(label, n_cells=80, seed=1) for label in labels]
+    keeps = replace(model, movers=move.Movers())
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda label: keeps.ask(label, n_cells=80, seed=1), labels))
+    for a, b in zip(want, found, strict=True):
+        assert np.array_equal(a.counts.toarray(), b.counts.toarray()) and np.array_equal(a.total, b.total)
+        assert np.array_equal(a.response.shift, b.response.shift)
+
+
+def test_kept_movers_change_nothing(model: PerturbModel) -> None:
+    same_with_and_without_kept_movers(model)
+
+
+def test_a_mover_is_kept_with_the_generator_it_leaves(model: PerturbModel) -> None:
+    rows, made = np.arange(20), []
+
+    def make(generator: torch.Generator) -> move.Mover:
+        made.append(move.Mover(model.codec, move.tensors(model.controls.cells.take(rows), True), generator))
+        return made[-1]
+
+    kept = move.Movers(most=2)
+    first, second, other = (torch.Generator().manual_seed(seed) for seed in (0, 0, 1))
+    assert kept.get(rows, first, make) is kept.get(rows, second, make) is made[0]
+    assert torch.equal(first.get_state(), second.get_state())
+    assert not torch.equal(first.get_state(), torch.Generator().manual_seed(0).get_state())
+    assert kept.get(rows, other, make) is made[1] and kept.get(rows + 1, other, make) is made[2]
+    assert kept.get(rows, torch.Generator().manual_seed(0), make) is made[3]  # the oldest was let go
+    small = move.Movers(values=made[0].u.numel() - 1)
+    assert small.get(rows, first, make) is not small.get(rows, first, make)
+
+
 def test_twice_the_same_and_a_dose_without_doses_are_refused(job: JobDir, model: PerturbModel) -> None:
     with pytest.raises(ScdiffError, match="asked for twice"):
         list(predict(model, PredictConfig(run=job.id, perturbations=("G1+G2", "G2+G1"))))
@@ -152,6 +230,7 @@ def test_the_diffusion_makes_cells_round_the_same_mean(tmp_path: Path, data: Pre
     assert made.half == "diffusion" and "diffusion" in made.words
     want = made.control_mean + made.response.shift
     assert np.abs(np.asarray(made.log1p.mean(0)).ravel() - want).mean() < 0.35
+    same_with_and_without_kept_movers(model)
 
 
 def test_values_that_are_no_counts(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ class ResponseModel:
         """
         self.check([perturbation])
         control = self._control(cell_type) if control_mean is None else np.asarray(control_mean, float)
-        item = Item(perturbation, self.dose(perturbation, dose), cell_type)
+        item = Item(perturbation, self.dose_of(perturbation, dose), cell_type)
         shift, var, reach = self.estimate(item, control)
         kind = self.kind(item)
         var = var * self.calibration.of(kind)
@@ -220,7 +220,8 @@ class ResponseModel:
             return np.zeros_like(control)  # other cells than those the perturbed ones were compared with
         return self.control_bias[cell_type]
 
-    def dose(self, perturbation: Perturbation, dose: float | None) -> float | None:
+    def dose_of(self, perturbation: Perturbation, dose: float | None) -> float | None:
+        """Return the dose that is meant: without one, the highest measured, None where none was; refuses with why."""
         curves = self.space.curves
         if dose is None:
             curve = curves.get(perturbation)
