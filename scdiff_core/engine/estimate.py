@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import torch
 
 from scdiff_core import keys, process
+from scdiff_core.analysis.perturb.arms import collect
+from scdiff_core.analysis.perturb.effects import detect
+from scdiff_core.analysis.perturb.response import fit_arms, folds
 from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.calibrate import TABLE_CELLS, encode
+from scdiff_core.engine.device import adam
 from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import SHARE
 from scdiff_core.engine.train import Training
+from scdiff_core.engine.train_perturb import evenly
+from scdiff_core.engine.train_sets import build_sets
+from scdiff_core.nn.control_set import SetCondition
 
 WARM, TIMED = 2, 5  # steps
 SOME = 512  # cells to time with
-RESPONSE_SECONDS = 15.0  # the mean of perturbations is fitted, and the ways to move cells are tried
+FEW_ARMS = 8  # perturbed arms whose test is timed
+FITS = 60  # refits that the rest of the response phase, and the judging of sets, take about as long as
+N_PERT = 32  # length of a perturbation's vector, about
+_RESPONSE: dict[str, float] = {}  # fingerprint -> seconds, as measured in this process
 
 
 def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
@@ -42,8 +53,9 @@ def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
             began = time.perf_counter()
             encode(training.codec, training.cells)
             encoding = (time.perf_counter() - began) / len(training.cells)
-            last = RESPONSE_SECONDS
-            if config.task == "generate":
+            if config.task == "perturb":
+                last = _response_seconds(prepared) + _sets_seconds(config, training.codec.n_dims)
+            else:
                 diffusion = training.phase("diffusion")
                 last = _step_seconds(diffusion) * diffusion.steps * (1 + SHARE)
     finally:
@@ -51,6 +63,50 @@ def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
     n = len(prepared.rows(keys.TRAIN))
     calibration = encoding * (2 * n + 4 * min(n, TABLE_CELLS))
     return codec * codec_phase.steps + calibration + last
+
+
+def _response_seconds(prepared: Prepared) -> float:
+    """Return the seconds that the mean responses take, from a few tests and one refit of them.
+
+    They are the same for every preset, and timing them takes seconds: it is done once for each dataset.
+    """
+    if prepared.fingerprint in _RESPONSE:
+        return _RESPONSE[prepared.fingerprint]
+    log1p = prepared.log1p()
+    arms = collect(log1p, prepared.obs, prepared.roles, prepared.rows(keys.TRAIN))
+    perturbed = np.flatnonzero(~arms.is_control)
+    timed, few = evenly(perturbed, FEW_ARMS), arms.is_control.copy()
+    few[timed] = True
+    some = arms.take(few)
+    began = time.perf_counter()
+    detect(log1p, some)
+    tests = (time.perf_counter() - began) * len(perturbed) / max(len(timed), 1)
+    genes = prepared.genes.tolist()
+    start = fit_arms(some, genes, ())
+    began = time.perf_counter()
+    fit_arms(arms, genes, (), start)
+    refit = time.perf_counter() - began
+    _RESPONSE[prepared.fingerprint] = tests + refit * (FITS + len(folds(arms)))
+    return _RESPONSE[prepared.fingerprint]
+
+
+def _sets_seconds(config: TrainConfig, n_dims: int) -> float:
+    """Return the seconds that the set diffusion takes, from steps of a network of that size on noise."""
+    if config.perturb.spread == "moved":
+        return 0.0
+    n, size = config.diffusion.minibatch, config.perturb.set_size
+    network = build_sets(config.diffusion, n_dims, N_PERT)
+    x, condition = torch.randn(n, n_dims), SetCondition(torch.randn(n, n_dims), torch.randn(n, N_PERT),
+                                                        torch.randn(n, size, n_dims), torch.ones(n, dtype=torch.bool))
+    optimiser = adam([{"params": list(network.parameters()), "lr": config.diffusion.lr}], torch.device("cpu"), 0.0)
+    times = []
+    for _ in range(WARM + TIMED):
+        began = time.perf_counter()
+        optimiser.zero_grad()
+        network(x, torch.ones(n), condition).square().mean().backward()
+        optimiser.step()
+        times.append(time.perf_counter() - began)
+    return sorted(times[WARM:])[TIMED // 2] * config.diffusion.steps
 
 
 def _step_seconds(phase: Phase) -> float:

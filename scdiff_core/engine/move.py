@@ -119,9 +119,9 @@ class Mover:
             if isinstance(here, NegativeBinomial):
                 kept = torch.zeros(len(cells.total)).index_add(0, cells.values.cell, cells.values.value)
                 self.rest = (cells.total - kept).clamp(min=0)
-                rates = Rates.of(codec, self.z)
-                self.log_total, self.rest_share = rates.log_total, rates.rest
-                self.start = self._level(rates, torch.zeros(codec.n_genes))
+                self.rates = Rates.of(codec, self.z)
+                self.log_total, self.rest_share = self.rates.log_total, self.rates.rest
+                self.start = self._level(self.rates, torch.zeros(codec.n_genes))
             else:
                 self.start = here.mean[self.some].mean(0)
 
@@ -132,8 +132,7 @@ class Mover:
         With `recode`, the cells are moved twice: first gene by gene, then by the mean change of their codes that
         this makes, so that genes also change together as the codec has seen them to.
         """
-        delta = torch.zeros(self.z.shape[1])
-        values, total = self.to(delta, shift)
+        values, total = self.to(None, shift)
         if not recode:
             return values, total
         log1p = self.log1p(values, total)
@@ -141,24 +140,24 @@ class Mover:
         return self.to(delta, shift)
 
     @torch.no_grad()
-    def to(self, delta: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def to(self, delta: Tensor | None, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the cells moved: values [n, G] and total counts [n].
 
         Parameters
         ----------
         delta
-            The change of the codes, [D] or [n, D].
+            The change of the codes, [D] or [n, D]; None for none.
         shift
             By how much their mean is to change, log1p [G]; None where the codes alone decide.
         """
-        z = self.z + delta
+        z = self.z if delta is None else self.z + delta
         if not self.codec.counts:
             there = self.codec.decode(z)
             assert isinstance(there, HurdleNormal)
             change = torch.zeros(self.codec.n_genes) if shift is None else self._correct_values(there, shift)
             values = _raised(there, change).inverse(self.u)
             return values, values.sum(1)
-        rates = Rates.of(self.codec, z)
+        rates = self.rates if delta is None else Rates.of(self.codec, z)
         if shift is None:
             return self._read(rates, torch.zeros(self.codec.n_genes))
         return self._own(rates, shift, self._read)
@@ -228,9 +227,11 @@ class Mover:
         """Return the log factor of each gene's rate [G] that changes the expected mean by `shift`, log1p [G]."""
         goal = _log_rate((self.start + shift).clamp(min=0))
         change, some = torch.zeros_like(goal), rates.take(self.some)
-        for _ in range(ROUNDS):
-            step = goal - _log_rate(self._level(rates, change))
-            change = some.further(change, step.clamp(-STEP, STEP))
+        level = self.start if rates is self.rates else self._level(rates, change)
+        for left in reversed(range(ROUNDS)):
+            change = some.further(change, (goal - _log_rate(level)).clamp(-STEP, STEP))
+            if left:
+                level = self._level(rates, change)
         return change
 
     def _correct_values(self, there: HurdleNormal, shift: Tensor) -> Tensor:

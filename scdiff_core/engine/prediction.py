@@ -88,7 +88,8 @@ def measured_rows(prepared: Prepared, what: Perturbation, dose: float | None, wh
 
 
 def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared: Prepared | None,
-                     umap: UmapModel | None = None, exact: bool = False, within: np.ndarray | None = None) -> Prediction:
+                     umap: UmapModel | None = None, exact: bool = False,
+                     within: np.ndarray | None = None) -> Prediction:
     """Write a prediction: cells.h5ad, recipe.json, view.npz, effects.csv and summary.json.
 
     effects.csv has the columns of `predict.effects` and, where there are real cells of the perturbation,

@@ -55,5 +55,5 @@ def log1p_mean(log_mean: Tensor, log_theta: Tensor, log_scale: Tensor) -> Tensor
     for di, wi in ((0, 1 - a), (1, a)):
         for dj, wj in ((0, 1 - b), (1, b)):
             for dk, wk in ((0, 1 - c), (1, c)):
-                out = out + table.take(flat + (di * t + dj) * s + dk) * wi * wj * wk
+                out = out + table[(di * t + dj) * s + dk:].take(flat) * wi * wj * wk
     return (out + under).exp() + over

@@ -6,12 +6,12 @@ cell canvas is looked at like all else.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from accessibility import LONG, settle, source, violations
 
 from scdiff_core import demo_model, jobs
 from scdiff_core.config import InspectConfig
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-LONG = 60_000
-BAD = ("serious", "critical")
-# what stands inside Streamlit's own widgets and cannot be reached from here: (rule, part of the selector): why
-EXCEPTIONS: dict[tuple[str, str], str] = {}
-PAGES = ("Home", "Train", "Generate", "Runs", "Methods")
+PAGES = ("Home", "Train", "Generate", "Perturb", "Runs", "Methods")
 TABS = (("Data", "Compare"), ("Data", "Marker figures"), ("Generate", "Report card"), ("Generate", "Download"),
         ("Runs", "Cells"), ("Runs", "Report"))  # those behind the first of each page
 
@@ -33,10 +29,7 @@ TABS = (("Data", "Compare"), ("Data", "Marker figures"), ("Generate", "Report ca
 @pytest.fixture(scope="module")
 def axe() -> str:
     """The source of axe-core, from the installed package."""
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        pytest.fail("axe-playwright-python is not installed (pip install -r requirements-dev.txt)")
-    return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
+    return source()
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +50,6 @@ def empty(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -
     return serve(ROOT / "app.py", tmp_path_factory.mktemp("axe-empty"))
 
 
-def settle(page: Page) -> None:
-    """Wait until the script has run and nothing fades any more."""
-    page.wait_for_function(
-        "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
-        " && !document.querySelector('[data-stale=true]')", timeout=LONG)
-    page.wait_for_timeout(400)
-
-
 def go(page: Page, name: str) -> None:
     """Click on a page's name in the bar on top."""
     page.get_by_role("link", name=name, exact=True).first.click()
@@ -72,25 +57,6 @@ def go(page: Page, name: str) -> None:
     if name != "Home":
         page.get_by_role("heading", name=name, exact=True, level=1).wait_for(timeout=LONG)
     settle(page)
-
-
-def violations(page: Page, axe: str, where: str) -> list[str]:
-    """Return what axe finds on the page as it is, serious or critical, that is no exception: one line a place.
-
-    In the dark the colours alone are looked at: all else is as in the light.
-    """
-    page.evaluate(axe)
-    found: dict[str, Any] = page.evaluate(
-        "() => axe.run(document, {resultTypes: ['violations'], ...(matchMedia('(prefers-color-scheme: dark)').matches"
-        " ? {runOnly: {type: 'rule', values: ['color-contrast']}} : {})})")
-    out = []
-    for rule in found["violations"]:
-        for node in rule["nodes"] if rule["impact"] in BAD else ():
-            target = " ".join(str(t) for t in node["target"])
-            if not any(rule["id"] == r and part in target for r, part in EXCEPTIONS):
-                said = (node.get("any") or node.get("all") or node.get("none") or [{}])[0].get("message", "")
-                out.append(f"{where}: {rule['id']} ({rule['impact']}) {target}: {said} {node['html'][:120]}")
-    return out
 
 
 @pytest.mark.slow

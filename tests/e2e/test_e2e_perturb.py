@@ -14,6 +14,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from accessibility import settle, source, violations
 from helpers import prepare_adata
 
 from scdiff_core import keys
@@ -65,6 +66,16 @@ def no_error(page: Page) -> None:
     said = page.locator("[data-testid=stAlertContentError]")
     assert said.count() == 0, said.all_inner_texts()
     assert page.locator("[data-testid=stException]").count() == 0
+
+
+def accessible(page: Page, where: str) -> None:
+    """Have axe look at the page as it is, light and dark."""
+    found = []
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        settle(page)
+        found += violations(page, source(), f"{where}, {scheme}")
+    assert found == [], "\n".join(found)
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -131,12 +142,14 @@ def test_a_pair_that_was_never_seen_is_predicted_and_held_against_the_truth(
     page.get_by_text("Against the real cells").wait_for(timeout=LONG)
     page.get_by_text("None of them is one of your control cells").wait_for()
     no_error(page)
+    accessible(page, "Overview")
 
     # every part of it
     open_tab(page, "Genes")
     page.locator(".js-plotly-plot").first.wait_for(timeout=LONG)
     page.get_by_role("radio", name="Against measured").click()
     page.get_by_text("Pearson r").first.wait_for(timeout=LONG)
+    accessible(page, "Genes")
     open_tab(page, "Marker figures")
     page.get_by_text("Dot size").wait_for(timeout=LONG)
     no_error(page)
@@ -173,6 +186,7 @@ def test_a_pair_that_was_never_seen_is_predicted_and_held_against_the_truth(
     pick(page, "Perturbation", STIMULUS)
     page.get_by_role("button", name="Screen", exact=True).click()
     page.get_by_role("tab", name="Heat map").wait_for(timeout=LONG)
+    accessible(page, "Screen")
     open_tab(page, "Take along")
     table = pd.read_csv(io.BytesIO(download(page, page.get_by_role("button", name="Ranking (.csv)"))))
     by = table.set_index("dose")["strength"]
@@ -189,3 +203,4 @@ def test_a_pair_that_was_never_seen_is_predicted_and_held_against_the_truth(
     page.get_by_role("button", name="What next?", exact=True).click()
     page.get_by_text("The experiments that would teach most").wait_for(timeout=LONG)
     no_error(page)
+    accessible(page, "What next")

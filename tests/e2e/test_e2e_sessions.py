@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSIONS, LONG = 10, 240_000
-PAGES = ("Data", "Train", "Generate", "Runs", "Methods")
+PAGES = ("Data", "Train", "Generate", "Perturb", "Runs", "Methods")
 
 
 @pytest.mark.slow

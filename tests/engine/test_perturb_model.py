@@ -20,6 +20,7 @@ from scdiff_core import keys
 from scdiff_core.config import PerturbConfig, PredictConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import checkpoint, move, prediction
+from scdiff_core.engine.estimate import estimate_seconds
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.perturb_model import PerturbModel
 from scdiff_core.engine.predict import predict
@@ -249,6 +250,13 @@ def test_cells_that_are_not_moved_stay_what_they_are(model: PerturbModel) -> Non
     same = (values == cells.values.dense()).float().mean()
     assert same > 0.97  # strays are drawn anew
     assert torch.allclose(total, cells.total, rtol=0.05)
+
+
+def test_the_time_of_a_training_is_estimated(data: Prepared) -> None:
+    few, many = (small_config(data, task="perturb", codec=STEPS["codec"], diffusion={"steps": n}) for n in (20, 20_000))
+    moved = small_config(data, task="perturb", codec=STEPS["codec"], perturb=PerturbConfig(spread="moved"))
+    assert estimate_seconds(data, moved) > 0
+    assert estimate_seconds(data, many) > 2 * estimate_seconds(data, few) > 0
 
 
 def test_data_without_controls_is_refused(tmp_path: Path, data: Prepared) -> None:
