@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._explore import panel
+from pages._explore.scene import Scene
 from pages._perturb import (
     ask,
     beside,
@@ -19,6 +21,7 @@ from pages._perturb import (
 from pages._perturb.shown import Shown
 from pages._shared import context, frame
 from pages._shared.trouble import guard
+from scdiff_core.engine.outputs import GeneratedSet
 from scdiff_core.engine.prediction import list_predictions
 from scdiff_core.engine.screens import list_screens
 from scdiff_core.errors import ScdiffError
@@ -53,6 +56,12 @@ def overview(shown: Shown, name: str) -> None:
     verdict.foot(shown, name)
 
 
+def explore(shown: Shown) -> None:
+    """Draw the explorer of all pages: predicted cells over the real ones, to select, compare and take along."""
+    made = GeneratedSet(shown.made.path)
+    panel.show_tabs(Scene(shown.job, shown.prepared, shown.run, made), "perturb-explore", {}, height=420)
+
+
 def show(shown: Shown, stale: bool = False) -> None:
     """Draw one prediction with everything that belongs to it."""
     names = shown.names
@@ -67,6 +76,7 @@ def show(shown: Shown, stale: bool = False) -> None:
         "Overview": lambda: overview(shown, name),
         "Genes": lambda: genes.show(shown, name),
         "Marker figures": lambda: markers.show(shown),
+        "Explore": lambda: explore(shown),
         "Programs": lambda: programs.show(shown, name),
         "Side by side": lambda: beside.show(shown),
         "Download": lambda: downloads.show(shown),

@@ -23,7 +23,7 @@ from scdiff_core.workspace import JobDir, Workspace, read_json, write_json
 
 PAIR, *MORE = (c for c in Truth.build(n_genes=250).conditions() if "+" in c)  # held out
 NEVER = next(p for p in ("TF01-kd+TF05-kd", "TF01-kd+TF02-kd", "TF02-kd+TF04-kd") if p not in (PAIR, *MORE))
-TABS = ("Overview", "Genes", "Marker figures", "Programs", "Side by side", "Download")
+TABS = ("Overview", "Genes", "Marker figures", "Explore", "Programs", "Side by side", "Download")
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,15 @@ def test_every_part_opens(page: Open, tab: str) -> None:
     said = words(at)
     assert "clear effect" in said and "moved controls" in said
     wanted = {"Overview": "started from", "Genes": "90 % interval", "Marker figures": "Dot size",
-              "Programs": "No gene sets yet", "Side by side": "How alike they are", "Download": "synthetic"}[tab]
+              "Explore": "Nothing selected", "Programs": "No gene sets yet", "Side by side": "How alike they are",
+              "Download": "synthetic"}[tab]
     assert wanted in said
+
+
+def test_predicted_cells_are_explored_like_all_others(page: Open) -> None:
+    for tab in ("Compare", "Marker figures"):
+        at = page(**{"perturb-tabs": "Explore", "perturb-explore-tabs": tab})
+        assert not at.error and len(at.selectbox) > 2
 
 
 def test_no_cell_is_promised_a_counterfactual_and_each_half_is_named(page: Open) -> None:
