@@ -62,7 +62,7 @@ def choose(table: splits.Table, kind: str, folder: Path, roles: Roles, job_id: s
     fold, obs = folds[name], _cells(folder)
     n = int(fold.test.sum())
     st.caption(f"{plural(n, 'cell')} of {plural(len(fold.asked), 'condition')} become test cells.")
-    lines = [f.words() for f in splits.leakage(table, fold, obs, hold_out.shared_columns(obs))]
-    st.caption("What training still knows of them: " + " ".join(escape(line) for line in lines[:SHOWN])
-               + (f" And {len(lines) - SHOWN} more." if len(lines) > SHOWN else ""))
+    lines = [f.words() for f in splits.leakage(table, fold, obs, hold_out.shared_columns(obs), SHOWN)]
+    st.caption("What training still knows of them: " + " ".join(escape(line) for line in lines)
+               + (f" And {len(fold.asked) - SHOWN} more." if len(fold.asked) > SHOWN else ""))
     return hold_out.rules(fold, table, obs, roles)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from scdiff_core.analysis.perturb import splits
@@ -104,17 +102,16 @@ def rules(fold: Fold, table: Table, obs: pd.DataFrame, roles: Roles) -> tuple[Ho
     written: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels.tolist()):
         written.setdefault(read[label].label, []).append(label)
-    hidden = [c for c, rows in table.conditions.items() if fold.test[rows].all()]
-    whole = [p for p in dict.fromkeys(c[0] for c in table.conditions)
-             if all(c in hidden for c in table.conditions if c[0] == p)]
+    hidden = {c for c, rows in table.conditions.items() if fold.test[rows].all()}
+    whole = [p for p, conditions in table.by_perturbation.items() if hidden.issuperset(conditions)]
     made = []
     if whole:
         made.append(HoldOut(column=roles.perturbation, values=tuple(v for p in whole for v in written[p.label])))
     parts: dict[tuple[float | None, str], list[str]] = {}
-    for what, dose, kind in hidden:
-        if what not in whole:
-            parts.setdefault((dose if _varies(table, what, 1) else None, kind if _varies(table, what, 2) else ""),
-                             []).extend(written[what.label])
+    for what, conditions in table.by_perturbation.items():
+        at_doses, in_types = (len({c[i] for c in conditions}) > 1 for i in (1, 2))
+        for _, dose, kind in hidden.intersection(conditions) if what not in whole else ():
+            parts.setdefault((dose if at_doses else None, kind if in_types else ""), []).extend(written[what.label])
     doses = as_labels(obs[roles.dose]).tolist() if roles.dose else []
     for (dose, kind), values in parts.items():
         also = []
@@ -161,14 +158,9 @@ def leakage_lines(obs: pd.DataFrame, roles: Roles, hold_out: tuple[HoldOut, ...]
         return []
     test = held_out(obs, hold_out)
     asked = tuple(c for c, rows in table.conditions.items() if test[rows].all())
-    found = splits.leakage(table, Fold("", "", asked, test), obs, shared_columns(obs))
-    lines = [f"Held out: {f.words()}" for f in found[:MOST_LINES]]
-    return lines + ([f"{len(found) - MOST_LINES} more conditions are held out."] if len(found) > MOST_LINES else [])
-
-
-def _varies(table: Table, what: Any, at: int) -> bool:
-    """Say whether a perturbation was measured at several doses (`at` 1), or in several types (2)."""
-    return len({c[at] for c in table.conditions if c[0] == what}) > 1
+    found = splits.leakage(table, Fold("", "", asked, test), obs, shared_columns(obs), MOST_LINES)
+    lines = [f"Held out: {f.words()}" for f in found]
+    return lines + ([f"{len(asked) - MOST_LINES} more conditions are held out."] if len(asked) > MOST_LINES else [])
 
 
 def _number(text: str) -> float | None:

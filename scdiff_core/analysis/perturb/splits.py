@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,17 +56,25 @@ class Table:
         return cls({k: np.array(v) for k, v in groups.items() if len(v) >= min_cells and not k[0].is_control},
                    {k[2]: np.array(v) for k, v in groups.items() if k[0].is_control}, len(obs))
 
+    @cached_property
+    def by_perturbation(self) -> dict[Perturbation, list[Condition]]:
+        """Each perturbation to its conditions, perturbations in order."""
+        found: dict[Perturbation, list[Condition]] = {}
+        for condition in self.conditions:
+            found.setdefault(condition[0], []).append(condition)
+        return dict(sorted(found.items(), key=lambda item: item[0].parts))
+
     def singles(self) -> list[Perturbation]:
         """Return the perturbations of one part, in order."""
-        return sorted({c[0] for c in self.conditions if len(c[0].parts) == 1}, key=lambda p: p.parts)
+        return [p for p in self.by_perturbation if len(p.parts) == 1]
 
     def several(self) -> list[Perturbation]:
         """Return the perturbations of several parts, in order."""
-        return sorted({c[0] for c in self.conditions if len(c[0].parts) > 1}, key=lambda p: p.parts)
+        return [p for p in self.by_perturbation if len(p.parts) > 1]
 
     def seen_members(self, pair: Perturbation) -> int:
         """Return how many parts of a perturbation were measured alone."""
-        return sum(part in set(self.singles()) for part in pair.singles())
+        return sum(part in self.by_perturbation for part in pair.singles())
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,11 @@ def unseen_perturbations(table: Table, k: int = 5, seed: int = 0) -> list[Fold]:
 
     Only the singles are asked for: the combinations are hidden, since they show what the single does.
     """
-    order = np.random.default_rng(seed).permutation(len(table.singles()))
+    singles = table.singles()
+    order = np.random.default_rng(seed).permutation(len(singles))
     folds = []
     for f, part in enumerate(np.array_split(order, min(k, len(order)))):
-        chosen = {table.singles()[i] for i in part}
+        chosen = {singles[i] for i in part}
         parts = {p for c in chosen for p in c.parts}
         asked = [c for c in table.conditions if c[0] in chosen]
         hidden = [c for c in table.conditions if parts & set(c[0].parts) and c[0] not in chosen]
@@ -211,27 +221,30 @@ class Leakage:
         return f"{name}: {near}{also}."
 
 
-def leakage(table: Table, fold: Fold, obs: pd.DataFrame, columns: Sequence[str] = ()) -> list[Leakage]:
+def leakage(table: Table, fold: Fold, obs: pd.DataFrame, columns: Sequence[str] = (),
+            most: int | None = None) -> list[Leakage]:
     """Return what each asked condition of a fold shares with the cells that are learnt from.
 
     Parameters
     ----------
     columns
         Columns of `obs` that may be shared: guides, donors, batches.
+    most
+        Look at the first so many conditions alone; each is held against all that are left.
     """
     left = [c for c, rows in table.conditions.items() if not fold.test[rows].any()]
+    labels = {column: as_labels(obs[column]) for column in columns}
     found = []
-    for condition in fold.asked:
+    for condition in fold.asked[:most]:
         parts = set(condition[0].parts)
         scored = [(len(parts & set(c[0].parts)) / len(parts | set(c[0].parts)), c[0].label) for c in left]
         best = max(scored, default=(0.0, ""), key=lambda s: s[0])
         shared = {}
-        for column in columns:
-            labels = as_labels(obs[column])
-            own = labels[table.conditions[condition]]
+        for column, every in labels.items():
+            own = every[table.conditions[condition]]
             own = own[own != ""]
             if len(own):
-                shared[column] = float(np.isin(own, labels[fold.train]).mean())
+                shared[column] = float(np.isin(own, every[fold.train]).mean())
         elsewhere = any(c[0] == condition[0] for c in left)
         found.append(Leakage(condition, best[1] if best[0] > 0 else "", elsewhere, shared))
     return found
