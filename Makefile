@@ -8,10 +8,10 @@ BIN = .venv/bin
 app: .venv/app.stamp
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
-# What takes no browser in two processes; then the browser's tests, which must not be kept waiting, alone.
+# Two processes, a test file in one of them; of the browser's files the longest come first (tests/e2e/conftest.py).
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -m "not e2e" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -m e2e -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

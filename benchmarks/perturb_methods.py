@@ -12,8 +12,7 @@ import numpy as np
 
 from benchmarks import stages
 from benchmarks.perturb_data import Task, knowledge
-from scdiff_core.analysis.metrics import dense
-from scdiff_core.analysis.perturb.baselines import Guess, moved
+from scdiff_core.analysis.perturb.baselines import Guess
 from scdiff_core.analysis.perturb.card import Answer, name_of
 from scdiff_core.analysis.perturb.splits import Condition
 from scdiff_core.config import PerturbConfig, TrainConfig, override, validate
@@ -22,9 +21,9 @@ from scdiff_core.workspace import JobDir, Workspace
 
 OURS, MEAN = "ours", "ours, mean alone"
 LEARN = (*stages.LEARN, "analysis/perturb")
-LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "splits.py", "card.py", "multiplied",
-             "programs.py", "gain.py", "words.py", "predict.py", "prediction.py", "screen", "perturb_ops.py",
-             "explore_ops.py")
+LEARN_NOT = (*stages.LEARN_NOT, "scores.py", "panel.py", "baselines.py", "latent.py", "splits.py", "card.py",
+             "judged.py", "multiplied", "programs.py", "gain.py", "words.py", "predict.py", "prediction.py", "screen",
+             "perturb_ops.py", "explore_ops.py", "routes", "design")
 
 
 @lru_cache
@@ -76,60 +75,36 @@ class Fitted:
         return {m: every[m] for m in methods if m in every}
 
     def _mean(self, condition: Condition, n: int) -> Guess | None:
+        from scdiff_core.engine.report_answers import mean_alone
+
         try:
-            found = self.response.predict(*condition)
+            guess, found = mean_alone(self.response, self.task.bench.known, condition, n, self.seed)
         except ScdiffError as error:
             self.said[MEAN, name_of(condition)] = {"refused": str(error)}
             return None
         self.said[MEAN, name_of(condition)] = {"effect": found.effect, "reach": found.reach}
-        rng = np.random.default_rng(self.seed)
-        return moved(self.task.bench.known, condition[2], found.mean - found.control, n, rng, found.how)
+        return guess
 
     def _ours(self, condition: Condition, n: int) -> Guess | None:
-        perturbation, dose, kind = condition
-        where = {str(self.task.prepared.roles.cell_type): kind} if kind else {}
+        from scdiff_core.engine.report_answers import whole
+
         began = time.perf_counter(), time.process_time()
         try:
-            found = self.model.ask(perturbation, dose, where, n_cells=n, seed=self.seed)
+            guess, found = whole(self.model, condition, n, self.seed)
         except ScdiffError as error:
             self.said[OURS, name_of(condition)] = {"refused": str(error)}
             return None
         self.said[OURS, name_of(condition)] = {
             "effect": found.response.effect, "reach": found.response.reach, "half": found.half,
             "seconds": time.perf_counter() - began[0], "cpu_s": time.process_time() - began[1]}
-        change = found.response.mean - found.response.control
-        return Guess(dense(found.log1p), found.control_mean + change, found.response.how)
+        return guess
 
     @cached_property
     def codec(self) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray, int], Any]]:
         """Rows to codes, and codes to log1p cells, by the codec of our own run."""
-        return codec_calls(self.task, self.model.codec, self.seed)
+        from scdiff_core.engine.report_answers import codec_calls
 
-
-def codec_calls(task: Task, codec: Any, seed: int) -> tuple[Callable[[np.ndarray], np.ndarray],
-                                                           Callable[[np.ndarray, int], Any]]:
-    """Return what latent arithmetic needs of a calibrated codec; the library size moves with the rest."""
-    import torch
-
-    from scdiff_core.data.prepared import to_log1p
-    from scdiff_core.engine.batches import Cells
-    from scdiff_core.engine.generate import sparse
-
-    prepared = task.prepared
-
-    @torch.no_grad()
-    def encode(rows: np.ndarray) -> np.ndarray:
-        cells = Cells(prepared, rows, torch.device("cpu"))
-        generator = torch.Generator().manual_seed(seed)
-        return torch.cat([codec.encode(m.log1p, m.total).sample(generator) for m in cells.chunks()]).numpy()
-
-    @torch.no_grad()
-    def decode(z: np.ndarray, seed: int) -> Any:
-        values, total = codec.sample(torch.from_numpy(z.astype(np.float32)), torch.Generator().manual_seed(seed))
-        made = sparse(values.numpy())
-        return to_log1p(made, total.numpy()) if codec.counts else made
-
-    return encode, decode
+        return codec_calls(self.task.prepared, self.model.codec, self.seed)
 
 
 def is_genes(task: Task) -> bool:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.tables import markdown
-from scdiff_core.analysis.perturb import panel
-from scdiff_core.analysis.perturb.scores import HIGHER
+from scdiff_core.analysis.perturb import card, panel
+from scdiff_core.analysis.perturb.judged import (
+    TITLES,
+    Row,
+    below,
+    below_scaled,
+    by_condition,
+    leaks,
+    mean_se,
+    methods,
+    scaled_rows,
+)
 
-OURS, MEAN, FLOOR, BASE = "ours", "ours, mean alone", "floor", "mean response"
-TITLES = {"pearson": "Pearson of change, control", "pearson_centroid": "Pearson of change, centroid", "pds": "PDS, all",
-          "e_distance": "E-distance", "mmd": "MMD", "overlap_20": "top-20 overlap", "overlap_50": "top-50 overlap",
-          "variance_ratio": "variance ratio", "pearson_cells": "Pearson, of the cells"}
-BETTER = {**HIGHER, "pds": True}
+OURS, MEAN, FLOOR, BASE = "ours", "ours, mean alone", card.FLOOR, card.SCALED_BY
 VARIANCE = (0.9, 1.1)
-Row = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
@@ -32,19 +37,10 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def by_condition(rows: Iterable[Row], method: str, key: str) -> dict[str, float]:
-    """Return the mean over seeds of one figure for every condition that has it."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if row["method"] == method and row.get(key) is not None:
-            found.setdefault(row["condition"], []).append(row[key])
-    return {c: float(np.mean(v)) for c, v in found.items()}
-
-
-def mean_se(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its standard error over conditions; NaN for the second where there is one."""
-    array = np.asarray(values, float)
-    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(len(array))) if len(array) > 1 else float("nan")
+def flags(rows: Sequence[Row], panels: Sequence[dict[str, Any]], who: str = OURS) -> list[str]:
+    """Say every place where `who` is below a baseline by more than the standard error of their difference."""
+    others = [m for m in methods(rows) if m not in (OURS, MEAN, FLOOR)]
+    return [b.words() for b in (*below(rows, who, others), *below_scaled(panels, who, others))]
 
 
 def show(values: Sequence[float], digits: int = 3) -> str:
@@ -53,37 +49,6 @@ def show(values: Sequence[float], digits: int = 3) -> str:
         return "–"
     mean, se = mean_se(values)
     return f"{mean:.{digits}f}" + (f" ± {se:.{digits}f}" if math.isfinite(se) else "")
-
-
-def methods(rows: Sequence[Row]) -> list[str]:
-    """Return the methods in the order in which they were measured, the floor last."""
-    found = list(dict.fromkeys(r["method"] for r in rows))
-    return [m for m in found if m != FLOOR] + [m for m in found if m == FLOOR]
-
-
-def worse(ours: dict[str, float], theirs: dict[str, float], higher: bool) -> tuple[float, float] | None:
-    """Return the mean difference in favour of ours over shared conditions and its standard error; None for none."""
-    shared = [c for c in ours if c in theirs]
-    if not shared:
-        return None
-    sign = 1.0 if higher else -1.0
-    return mean_se([sign * (ours[c] - theirs[c]) for c in shared])
-
-
-def flags(rows: Sequence[Row], who: str = OURS) -> list[str]:
-    """Say every place where `who` is below a baseline by more than the standard error of their difference."""
-    out = []
-    for key, higher in BETTER.items():
-        if higher is None or key == "pearson_cells":  # the mean is judged by what is stated
-            continue
-        ours = by_condition(rows, who, key)
-        for method in methods(rows):
-            if method in (OURS, MEAN, FLOOR):
-                continue
-            found = worse(ours, by_condition(rows, method, key), higher)
-            if found and found[0] < -max(found[1] if math.isfinite(found[1]) else 0.0, 1e-9):
-                out.append(f"{who} below {method} on {TITLES[key]}: by {-found[0]:.3f} (SE {found[1]:.3f})")
-    return out
 
 
 def scores_table(rows: Sequence[Row], who: str) -> str:
@@ -102,23 +67,6 @@ def scores_table(rows: Sequence[Row], who: str) -> str:
     return markdown(lines)
 
 
-def scaled_rows(panels: Sequence[dict[str, Any]]) -> list[Row]:
-    """Return the six scores, scaled, one row a method, condition and seed."""
-    out = []
-    for one in panels:
-        base = {m: panel.mean(v) for m, v in one["methods"].get(BASE, {}).items()}
-        for method, table in one["methods"].items():
-            for metric, values in table.items():
-                replicate = one["replicate"].get(metric)
-                if replicate is None or not math.isfinite(base.get(metric, math.nan)):
-                    continue
-                for condition, value in values.items():
-                    scaled = panel.scaled(value, base[metric], replicate)
-                    if math.isfinite(scaled):
-                        out.append({"method": method, "condition": condition, "seed": one["seed"], metric: scaled})
-    return out
-
-
 def six_table(panels: Sequence[dict[str, Any]]) -> str:
     """Return the six scaled scores of all methods, with what 0 and 1 stand for."""
     rows = scaled_rows(panels)
@@ -135,18 +83,6 @@ def six_table(panels: Sequence[dict[str, Any]]) -> str:
     return markdown(lines)
 
 
-def six_flags(panels: Sequence[dict[str, Any]], who: str = OURS) -> list[str]:
-    """Say where `who` is below a baseline on a scaled score by more than the standard error of the difference."""
-    rows, out = scaled_rows(panels), []
-    for key, title in panel.SIX.items():
-        ours = by_condition(rows, who, key)
-        for method in dict.fromkeys(r["method"] for r in rows):
-            found = None if method in (OURS, MEAN) else worse(ours, by_condition(rows, method, key), True)
-            if found and found[0] < -max(found[1] if math.isfinite(found[1]) else 0.0, 1e-9):
-                out.append(f"{who} below {method} on {title}, scaled: by {-found[0]:.2f} (SE {found[1]:.2f})")
-    return out
-
-
 def section(part: str, found: dict[str, Any]) -> str:
     """Return the section of one part that consists of folds."""
     rows, panels = found["rows"], found["panels"]
@@ -159,7 +95,7 @@ def section(part: str, found: dict[str, Any]) -> str:
         of_kind = [p for p in panels if p["kind"] == kind]
         if of_kind:
             words.append(six_table(of_kind))
-        said = flags(mine, who) + six_flags(of_kind, who)
+        said = flags(mine, of_kind, who)
         words.append(_list(said) if said else f"No place where {who} is below a baseline by more than the SE.")
         variance = by_condition(mine, who, "variance_ratio")
         if variance:
@@ -285,12 +221,7 @@ def _times(found: dict[str, Any]) -> str:
 
 def _leaks(found: dict[str, Any]) -> str:
     """Return what the held-out conditions share with the cells that are learnt from, like ones together."""
-    by: dict[str, list[str]] = {}
-    for line in found.get("leakage", []):
-        name, _, words = line.partition(": ")
-        by.setdefault(words.rstrip("."), []).append(name)
-    said = [f"{words} ({', '.join(names)})" if len(names) < 4 else f"{words} ({len(names)} conditions)"
-            for words, names in by.items()]
+    said = leaks(found.get("leakage", []))
     return "Leakage: " + "; ".join(said) + "." if said else ""
 
 

@@ -149,9 +149,9 @@ def generate(dataset: JobDir, run: JobDir, seed: int, sampling: dict[str, Any] |
     done = read_json(path.with_suffix(".json"))
     if done is None:
         from scdiff_core.data.prepared import Prepared
+        from scdiff_core.engine.cards import generated_cells
         from scdiff_core.engine.generate import generate as steps_of
         from scdiff_core.engine.model import Model
-        from scdiff_core.engine.outputs import generated_cells
 
         prepared = Prepared.open(dataset)
         model = Model.load(run, "cpu")
@@ -209,7 +209,7 @@ def score(dataset: JobDir, cells: Path, seed: int, extra: Callable[..., dict[str
     if report is None:
         from scdiff_core.analysis.report_card import report_card
         from scdiff_core.data.prepared import Prepared
-        from scdiff_core.engine.outputs import real_cells
+        from scdiff_core.engine.cards import real_cells
 
         prepared = Prepared.open(dataset)
         made = load_cells(cells)

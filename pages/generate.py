@@ -42,20 +42,8 @@ with frame.page("Generate", "Ask the model for new cells and hold them against r
     if not runs:
         context.needs("No trained model yet.", "pages/train.py", "Go to Train")
     left, right = st.columns([1, 3], gap="large")
-    current = context.current("train")
-    names = [r.id for r in runs]
     with left:
-        titles = {r.id: context.title_of(r) for r in runs}
-        chosen = st.selectbox(
-            "Model",
-            names,
-            index=names.index(current.id) if current and current.id in names else 0,
-            format_func=titles.__getitem__,
-        )
-        run = runs[names.index(chosen)]
-        if current is None or current.id != run.id:
-            context.choose(run=run.id, output=None)
-        context.show_in_url("run", "output")
+        run = context.choose_model(runs)
         prepared = context.dataset_of(run)
         wanted = ask.choose(run, prepared)
         pressed = st.button("Generate", type="primary", icon=":material/auto_awesome:", key="generate")

@@ -24,7 +24,6 @@ from pages._shared.trouble import guard
 from scdiff_core.engine.outputs import GeneratedSet
 from scdiff_core.engine.prediction import list_predictions
 from scdiff_core.engine.screens import list_screens
-from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
 
 PREDICT, SCREEN, NEXT = "Predict", "Screen", "What next?"
@@ -33,14 +32,8 @@ MODES = (PREDICT, SCREEN, NEXT)
 
 def models() -> list[JobDir]:
     """Return the runs that can predict perturbations, the newest first."""
-    out = []
-    for run in context.workspace().list("train"):
-        try:
-            if run.config().task == "perturb" and (run.checkpoints / "best.safetensors").exists():
-                out.append(run)
-        except ScdiffError:
-            continue
-    return out
+    return [run for run in context.workspace().list("train")
+            if context.task_of(run) == "perturb" and (run.checkpoints / "best.safetensors").exists()]
 
 
 def overview(shown: Shown, name: str) -> None:
@@ -93,18 +86,10 @@ with frame.page("Perturb", "What would this perturbation do? A population of cel
         context.needs("No model of perturbations yet: train one on a dataset with a perturbation column and control "
                       "cells.", "pages/train.py", "Go to Train")
     left, right = st.columns([1, 3], gap="large")
-    current = context.current("train")
-    ids = [r.id for r in runs]
     with left:
         mode = str(st.segmented_control("What to do", MODES, default=PREDICT, required=True, key="perturb_mode",
                                         persist_state="session", label_visibility="collapsed"))
-        titles = {r.id: context.title_of(r) for r in runs}
-        chosen = st.selectbox("Model", ids, index=ids.index(current.id) if current and current.id in ids else 0,
-                              format_func=titles.__getitem__)
-        run = runs[ids.index(chosen)]
-        if current is None or current.id != run.id:
-            context.choose(run=run.id, output=None)
-        context.show_in_url("run", "output")
+        run = context.choose_model(runs)
         prepared = context.dataset_of(run)
         job = context.workspace().open("prepare", prepared.name)
         if mode == PREDICT:

@@ -192,14 +192,6 @@ def explore(run: JobDir) -> None:
     panel.show_map(Scene(dataset, prepared, run if made else None, made), "runs")
 
 
-def report_of(run: JobDir) -> None:
-    """Draw the full report of a run; one that predicts perturbations is judged on its own page."""
-    if context.task_of(run) == "perturb":
-        st.info("This model predicts perturbations: predictions stand beside what was measured on the Perturb page.")
-        return
-    show_report(run)
-
-
 with frame.page("Runs", "Every model you trained: compare, rename, note, open, resume or delete it."):
     every = context.workspace().list("train")
     if not every:
@@ -222,7 +214,7 @@ with frame.page("Runs", "Every model you trained: compare, rename, note, open, r
     parts = {
         "Learning": lambda: compare(every, names),
         "Cells": lambda: explore(chosen_run),
-        "Report": lambda: report_of(chosen_run),
+        "Report": lambda: show_report(chosen_run),
         "Two runs side by side": lambda: show_beside(every, names),
     }
     for tab, draw in zip(st.tabs(list(parts), key="runs_tabs", on_change="rerun"), parts.values(), strict=True):

@@ -29,7 +29,7 @@ def buttons(run: JobDir, state: str) -> None:
         ):
             resume(run)
         if state == "finished":
-            perturbs = run.config().task == "perturb"
+            perturbs = context.task_of(run) == "perturb"
             words, icon = ("Predict perturbations", "science") if perturbs else ("Generate cells", "auto_awesome")
             if st.button(words, type="primary", key="to_generate", icon=f":material/{icon}:"):
                 st.switch_page("pages/perturb.py" if perturbs else "pages/generate.py")

@@ -10,33 +10,25 @@ import functools
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_design, cli_perturb, jobs
+from scdiff_core import cli_design, cli_generate, cli_perturb, cli_routes, cli_screen, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
-from scdiff_core.cli_tools import say
+from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import Workspace, read_json, write_json, write_text
+from scdiff_core.workspace import Workspace, read_json
 
 CRASHED, MISTAKE, INTERRUPTED = 1, 2, 130
 ClickException: Any = typer.BadParameter.__mro__[2]  # BadParameter is a UsageError is a ClickException
-REPORT_CELLS = 1000
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
-
-WorkspaceOption = Annotated[str | None, typer.Option(
-    "--workspace", metavar="DIR", help="Where datasets and runs lie (SCDIFF_WORKSPACE, or ./workspace).")]
-SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]
-Result = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,8 +205,13 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
         for warning in check(prepared):
             say(warning)
     codec, diffusion = preset(base.preset, prepared.values, base.task)
-    return cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}),
-                        cli_perturb.read_sources(new["--set"] or []))
+    config = cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}),
+                          cli_perturb.read_sources(new["--set"] or []))
+    if base.task == "perturb":
+        from scdiff_core.analysis.perturb import knowledge
+
+        knowledge.check(config.perturb, prepared)  # before a run is made
+    return config
 
 
 def _last_loss(job: Any) -> float | None:
@@ -223,98 +220,12 @@ def _last_loss(job: Any) -> float | None:
     return losses[-1] if losses else None
 
 
-@command()
-def generate(
-    run: Annotated[str, typer.Argument(help="A run (see `runs`), or the path of its directory.")],
-    cells: Annotated[int, typer.Option(help="How many cells.")],
-    out: Annotated[str | None, typer.Option(
-        metavar="F.h5ad", help="Where to (.h5ad, .csv.gz or .tsv.gz); default: into the run.")] = None,
-    where: Annotated[list[str] | None, typer.Option(
-        metavar="COL=VALUE", help="A condition; VALUE may be 'any'. Repeatable.")] = None,
-    guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = cfg.GUIDANCE,
-    sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
-    steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,
-    seed: SeedOption = 0,
-    workspace: WorkspaceOption = None,
-) -> Result:
-    """Generate cells with a trained model."""
-    from scdiff_core.engine import outputs
-
-    began = time.monotonic()
-    target = outputs.check_ending(Path(out).expanduser()) if out else None
-    space = Workspace(workspace)
-    job = tools.find_run(space, run)
-    asked = cfg.validate(cfg.GenerateConfig, {
-        "run": job.id, "n_cells": cells, "where": tools.where(where), "guidance_scale": guidance_scale,
-        "sampler": sampler, "seed": seed,
-        "steps": cfg.SAMPLER_STEPS.get(sampler, 1) if steps is None else steps}, "The command")
-    adata = _generate(job, asked)
-    if target is not None:
-        outputs.write_cells(target, adata)
-    else:
-        prepared, note = outputs.dataset_beside(space, job.config())
-        if note:
-            say(note)
-        target = outputs.write_set(outputs.new_path(job), adata, asked, prepared).path / outputs.CELLS
-    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": seed,
-            "seconds": round(time.monotonic() - began, 2)}
-
-
-def _generate(job: Any, asked: cfg.GenerateConfig) -> Any:
-    """Return the generated cells, telling how far it is."""
-    threads = tools.threads()
-    import torch
-
-    from scdiff_core.engine.generate import generate
-    from scdiff_core.engine.model import Model
-
-    torch.set_num_threads(threads)
-    progress = tools.Progress()
-    progress.tell("loading the model")
-    steps = generate(Model.load(job, device=job.config().device), asked)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        progress.tell("generating", step.done / max(1, step.total))
-
-
+command()(cli_generate.generate)
 command()(cli_perturb.predict)
+command()(cli_screen.screen)
 command()(cli_design.design)
-
-
-@command()
-def report(
-    run: Annotated[str, typer.Argument(help="A run (see `runs`), or the path of its directory.")],
-    out: Annotated[str | None, typer.Option(
-        metavar="F.html", help="A page to look at and print; the figures go into F.json beside it.")] = None,
-    json_: Annotated[str | None, typer.Option("--json", metavar="F.json", help="All figures, as JSON.")] = None,
-    cells: Annotated[int, typer.Option(help="How many cells to generate for it.")] = REPORT_CELLS,
-    seed: SeedOption = 0,
-    workspace: WorkspaceOption = None,
-) -> Result:
-    """Hold generated cells against held-out real ones: every figure beside its floor and baselines, with pictures."""
-    from scdiff_core.engine import outputs, report_full
-
-    space = Workspace(workspace)
-    job = tools.find_run(space, run)
-    page, figures = tools.report_paths(out, json_)
-    config = job.config()
-    prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
-    values = report_full.make(job, prepared, lambda asked, tell: _generate(job, asked), n_cells=cells, seed=seed,
-                              progress=tools.Progress().tell)
-    say(values["sentence"])
-    made = report_full.folder(job)
-    if page is not None:
-        write_text(page, (made / report_full.PAGE).read_text(encoding="utf-8"))
-    if figures is not None:
-        write_json(figures, values)
-    return {"run": job.id, "cells": str(job.outputs / values["generated"]["set"] / outputs.CELLS),
-            "report": str(made / report_full.JSON), "page": str(made / report_full.PAGE),
-            "out": None if page is None else str(page), "json": None if figures is None else str(figures),
-            "sentence": values["sentence"],
-            "figures": {r["key"]: {k: r[k] for k in ("value", "floor", "verdict")} for r in values["rows"]}}
+command()(cli_routes.routes)
+command()(cli_generate.report)
 
 
 @command()
@@ -346,6 +257,6 @@ def job(path: str) -> int:
 @app.command(hidden=True)
 def worker(workspace: WorkspaceOption = None) -> None:
     """Answer requests on stdin; the app starts this."""
-    from scdiff_core.engine.worker import serve
+    from scdiff_core.engine.worker_loop import serve
 
     serve(Workspace(workspace))

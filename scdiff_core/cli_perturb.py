@@ -19,7 +19,7 @@ def predict(
     run: Annotated[str, typer.Argument(help="A run of `train --task perturb` (see `runs`), or its directory.")],
     perturbation: Annotated[list[str], typer.Option(
         metavar="A[+B]", help="A perturbation, or several joined by '+'. Repeatable.")],
-    dose: Annotated[float | None, typer.Option(help="The dose, where the data has doses.")] = None,
+    dose: Annotated[str | None, typer.Option(metavar="D", help="The dose, where the data has doses.")] = None,
     where: Annotated[list[str] | None, typer.Option(
         metavar="COL=VALUE", help="Which control cells to start from, such as cell_type=B. Repeatable.")] = None,
     cells: Annotated[int, typer.Option(help="How many cells of each perturbation.")] = cfg.PREDICT_CELLS,
@@ -37,7 +37,8 @@ def predict(
     space = Workspace(workspace)
     job = tools.find_run(space, run)
     asked = cfg.validate(cfg.PredictConfig, {
-        "run": job.id, "perturbations": tuple(perturbation), "dose": dose, "where": tools.where(where),
+        "run": job.id, "perturbations": tuple(perturbation),
+        "dose": None if dose is None else read_dose(dose), "where": tools.where(where),
         "n_cells": cells, "seed": seed}, "The command")
     adata = _predict(job, asked)
     prepared, note = outputs.dataset_beside(space, job.config())
@@ -54,24 +55,33 @@ def predict(
             "seconds": round(time.monotonic() - began, 2)}
 
 
+def read_dose(text: str) -> float:
+    """Return a dose; raises `ScdiffError` where it is no number ("1+1")."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ScdiffError(f"'{text}' is no dose.", "A dose is one number, in the unit of the data.",
+                          "Write it as --dose 0.5.") from None
+
+
 def _predict(job: Any, asked: cfg.PredictConfig) -> Any:
     """Return the predicted cells, telling how far it is."""
-    threads = tools.threads()
-    import torch
+    def steps() -> Any:
+        from scdiff_core.engine.perturb_model import PerturbModel
+        from scdiff_core.engine.predict import predict as steps_of
 
-    from scdiff_core.engine.perturb_model import PerturbModel
-    from scdiff_core.engine.predict import predict as steps_of
+        return steps_of(PerturbModel.load(job), asked)
 
-    torch.set_num_threads(threads)
-    progress = tools.Progress()
-    progress.tell("loading the model")
-    steps = steps_of(PerturbModel.load(job), asked)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return end.value
-        progress.tell("predicting", step.done / max(1, step.total))
+    return tools.follow("predicting", steps)
+
+
+def report_lines(values: dict[str, Any]) -> dict[str, Any]:
+    """Say what the report of a model of perturbations found, and return what the command's result holds of it."""
+    for line in (*values["lines"], *values["notes"]):
+        say(line)
+    return {"below": values["lines"], "conditions": values["n_conditions"],
+            "scores": {k["kind"]: {m["method"]: {key: m[key] and m[key][0] for key in m if key not in ("method", "n")}
+                                   for m in k["methods"]} for k in values["kinds"]}}
 
 
 def read_sources(settings: list[str]) -> list[str]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import typer
 
 from scdiff_core import jobs, process
 from scdiff_core.config import QC, HoldOut, Roles
+from scdiff_core.engine.steps import follow as drive
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace, read_json
 
+T = TypeVar("T")
+Result = dict[str, Any]
+WorkspaceOption = Annotated[str | None, typer.Option(
+    "--workspace", metavar="DIR", help="Where datasets and runs lie (SCDIFF_WORKSPACE, or ./workspace).")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same result on the same machine.")]
 SAY_EVERY = 2.0  # s between two lines of progress
 
 
@@ -81,6 +89,20 @@ def threads() -> int:
     n = process.threads_for()
     os.environ.update(process.thread_settings(n))
     return n
+
+
+def follow(phase: str, steps: Callable[[], Generator[Any, None, T]]) -> T:
+    """Load a model and do what is done with it step by step, in the threads of a job; tells how far it is.
+
+    What `steps` imports comes after the threads are set, which torch reads as it is imported.
+    """
+    n = threads()
+    import torch
+
+    torch.set_num_threads(n)
+    progress = Progress()
+    progress.tell("loading the model")
+    return drive(steps(), lambda step, share: progress.tell(phase, share))
 
 
 def find_run(workspace: Workspace, run: str) -> JobDir:

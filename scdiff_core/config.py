@@ -298,7 +298,10 @@ def from_yaml(path: Path) -> Frozen:
         raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
                           f"It is not valid yaml{at}.",
                           "Put the line right, or start the run anew.") from None
-    if not isinstance(values, dict) or values.get("kind") not in KINDS:
+    from scdiff_core.config_screen import ScreenConfig  # which is made of what is here
+
+    kinds: dict[str, type[Any]] = {**KINDS, "screen": ScreenConfig}
+    if not isinstance(values, dict) or values.get("kind") not in kinds:
         raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
                           "It does not say which kind of job it is (kind: train, prepare, ...).",
                           "Restore the file from a copy, or start the run anew.")
@@ -307,4 +310,4 @@ def from_yaml(path: Path) -> Frozen:
         raise ScdiffError(f"'{path.parent.name}' cannot be opened.",
                           f"It was written by a newer version of scDiff Studio (format {version}, "
                           f"this one reads up to {FORMAT}).", "Update scDiff Studio, then open it again.")
-    return validate(KINDS[values["kind"]], values, f"{path.name} of '{path.parent.name}'")
+    return validate(kinds[values["kind"]], values, f"{path.name} of '{path.parent.name}'")

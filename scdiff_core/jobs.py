@@ -21,7 +21,7 @@ from scdiff_core.workspace import CONFIG, JobDir, Workspace
 
 NEW, QUEUED, RUNNING, STOPPING = "new", "queued", "running", "stopping"
 STOPPED, FINISHED, FAILED = "stopped", "finished", "failed"
-WORDS = {"inspect": "look at the file", "prepare": "preparation", "train": "training"}
+WORDS = {"inspect": "look at the file", "prepare": "preparation", "train": "training", "screen": "screen"}
 _spawned: dict[Path, int] = {}  # jobs started by this process, which can tell at once if one never came up
 
 
@@ -190,14 +190,24 @@ def check_resumable(job: JobDir) -> None:
 
 
 def delete(job: JobDir, patience: float = 10.0) -> Path:
-    """Stop a job, move its directory to the trash folder of its workspace, and return where it lies now."""
+    """Stop a job, move its directory to the trash folder of its workspace, and return where it lies now.
+
+    The screens of a run end with it.
+    """
+    for config in job.path.glob(f"screens/*/{CONFIG['screen']}"):
+        _end(JobDir(config.parent, "screen"), patience)
+    _end(job, patience)
+    return Workspace(job.path.parent.parent).trash(job)
+
+
+def _end(job: JobDir, patience: float) -> None:
+    """Ask a job to stop; after `patience` seconds, end its process."""
     told = job.status()
     pid, born = told.get("pid"), told.get("pid_started")
     if isinstance(pid, int) and isinstance(born, float) and process.alive(pid, born):
         stop(job)
         if not process.wait(pid, born, patience):
             process.end(pid, born, patience=2.0)
-    return Workspace(job.path.parent.parent).trash(job)
 
 
 def queue(workspace: Workspace) -> list[JobDir]:

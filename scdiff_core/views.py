@@ -13,7 +13,7 @@ from scdiff_core import __version__
 from scdiff_core.config import Frozen, validate
 from scdiff_core.errors import ScdiffError
 from scdiff_core.gates import Gate
-from scdiff_core.selections import Selection, check_source, check_words, pack_rows, unpack_rows
+from scdiff_core.selection import Selection, check_source, check_words, pack_rows, unpack_rows
 
 FORMAT = 1  # raised when a session file changes in a way that older versions cannot read
 LARGEST = 20 * 1000 * 1000  # bytes of a session file
@@ -40,7 +40,7 @@ class View(Frozen):
 
 
 class Rows(Frozen):
-    """Some of n cells, as `selections.pack_rows` writes them."""
+    """Some of n cells, as `selection.pack_rows` writes them."""
 
     n: int = Field(ge=0)
     bits: str

@@ -22,7 +22,8 @@ from scdiff_core import config as cfg
 from scdiff_core.errors import ScdiffError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-CONFIG = {"inspect": "inspect.yaml", "prepare": "prepare.yaml", "train": "config.yaml"}
+CONFIG = {"inspect": "inspect.yaml", "prepare": "prepare.yaml", "train": "config.yaml",
+          "screen": "screen.yaml"}
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
@@ -109,7 +110,7 @@ class JobDir:
     """One directory of a job: an inspected source, a dataset or a run."""
 
     path: Path
-    kind: str  # inspect | prepare | train
+    kind: str  # inspect | prepare | train | screen (which lies in its run)
 
     @property
     def id(self) -> str:

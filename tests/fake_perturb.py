@@ -14,6 +14,7 @@ from anndata import AnnData
 from helpers import prepare_adata
 
 from scdiff_core import keys
+from scdiff_core.analysis.perturb.answer import Response, log2_fold_change
 from scdiff_core.config import QC, PredictConfig, Roles
 from scdiff_core.data.perturbations import Perturbation, parse
 from scdiff_core.data.prepared import Prepared, to_log1p
@@ -35,21 +36,6 @@ def perturb_dataset(root: Path, name: str = "screen", n_cells: int = 1200, n_gen
 
 
 @dataclass(frozen=True)
-class FakeResponse:
-    """As `analysis.perturb.response.Response`."""
-
-    shift: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    how: str
-    reach: float
-    effect: str
-    log2fc: np.ndarray
-    log2fc_low: np.ndarray
-    log2fc_high: np.ndarray
-
-
-@dataclass(frozen=True)
 class FakePredicted:
     """As `engine.perturb_model.Predicted`."""
 
@@ -57,7 +43,7 @@ class FakePredicted:
     counts: Any
     log1p: Any
     total: np.ndarray
-    response: FakeResponse
+    response: Response
     control_mean: np.ndarray
     start_rows: np.ndarray
     half: str = "moved controls"
@@ -96,12 +82,14 @@ class FakeModel:
         log1p = to_log1p(counts, total)
         before = np.asarray(self.prepared.log1p(pool).mean(0)).ravel()
         shift = np.asarray(log1p.mean(0)).ravel() - before
-        log2fc = np.log2((np.expm1(before + shift) + 1e-2) / (np.expm1(before) + 1e-2))
+        log2fc = log2_fold_change(before + shift, before)
         seen = what.label in set(labels.tolist())
-        response = FakeResponse(
+        nothing = np.zeros_like(shift)
+        response = Response(
             shift, shift - 0.1, shift + 0.1, "measured in training" if seen else "sum of two measured singles",
             0.1 if seen else 0.5, "clear" if np.abs(shift).max() > 0.3 else "none", log2fc, log2fc - HALF,
-            log2fc + HALF)
+            log2fc + HALF, kind="measured" if seen else "both", control=before, sd=np.full_like(shift, 0.06),
+            cell_sd=np.full_like(shift, 0.5), control_error=nothing, control_bias=nothing)
         return FakePredicted(dose, counts, log1p, total, response, before, rows)
 
     @property
@@ -127,6 +115,10 @@ def write_fake_prediction(run: JobDir, prepared: Prepared, names: tuple[str, ...
         "perturbation": name, "gene": prepared.genes, "mean_control": m.control_mean,
         "mean_predicted": m.control_mean + m.response.shift, "log2fc": m.response.log2fc,
         "low": m.response.log2fc_low, "high": m.response.log2fc_high}) for name, m in zip(names, made, strict=True)],
+        ignore_index=True)
+    adata.uns[prediction.EXPECTED] = pd.concat([pd.DataFrame({
+        "perturbation": name, "gene": prepared.genes, "control": m.control_mean, "mean": m.response.mean,
+        "error": m.response.sd**2, "cell_sd": m.response.cell_sd}) for name, m in zip(names, made, strict=True)],
         ignore_index=True)
     adata.uns[keys.SCDIFF] = json.dumps({
         "kind": "predict", "synthetic": True, "run": run.id, "dataset": prepared.name, "seconds": 0.4,

@@ -12,7 +12,8 @@ import pytest
 
 from scdiff_core.config import PrepareConfig
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import KEPT, Selection, Selections, check_words, pack_rows, unpack_rows
+from scdiff_core.selection import Selection, check_words, pack_rows, unpack_rows
+from scdiff_core.selections import KEPT, Selections
 from scdiff_core.workspace import JobDir, Workspace
 
 N = 103

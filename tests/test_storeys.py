@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scdiff_core"
-GROUND = {"errors", "keys", "config", "target"}
+GROUND = {"errors", "keys", "config", "config_screen", "target"}
 TORCH = {"diffusion", "nn"}
-DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "selections", "gates", "views",
+DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "selection", "selections", "gates", "views",
         "methods_text", "methods_model", "references", "data", "analysis", "figures"}
 HEAVY = ("torch", "scanpy", "umap", "numba")
 STREAMLIT = "streamlit"

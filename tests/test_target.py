@@ -79,7 +79,13 @@ def test_levels_are_those_of_the_top_tenth_of_the_type(cells):
     levels, types = cells
     asked = feasibility.fill(of({"gene": "A"}, {"gene": "C", "direction": "down"}), levels)
     assert asked.genes[0].level == pytest.approx(0.9, abs=0.01) and asked.genes[1].level == pytest.approx(0.1, abs=0.01)
-    assert feasibility.fill(of({"gene": "A"}), levels, types == "two").genes[0].level == pytest.approx(0.45, abs=0.01)
+    two = types == "two"
+    top = feasibility.fill(of({"gene": "A", "top": 0.1}), levels, two).genes[0]
+    assert top.level == pytest.approx(0.45, abs=0.01) and top.top is None
+    # of a type whose top tenth is low among all cells, "high" is the middle of what cells have
+    assert feasibility.fill(of({"gene": "A"}), levels, two).genes[0].level == pytest.approx(0.5, abs=0.01)
+    assert feasibility.fill(of({"gene": "B", "direction": "down"}), levels, two).genes[0].level == pytest.approx(
+        0.5, abs=0.01)
     with pytest.raises(ScdiffError, match="The highest real cell has 1"):
         feasibility.fill(of({"gene": "A", "level": 3}), levels)
 

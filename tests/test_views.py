@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scdiff_core.config import to_yaml, validate
 from scdiff_core.errors import ScdiffError
 from scdiff_core.gates import Gate, apply
-from scdiff_core.selections import Selection
+from scdiff_core.selection import Selection
 from scdiff_core.views import LARGEST, History, SessionFile, View, read_session, write_session
 
 VIEW = View(colour="CD3D", place="columns", x="age", y="LYZ", split="batch", show="generated", grey=False,

@@ -175,7 +175,7 @@ def test_the_worker_ends_with_the_server(run: JobDir, monkeypatch: pytest.Monkey
 
 def test_a_bug_is_told_as_an_error_and_the_next_request_is_answered(
         capsys: pytest.CaptureFixture[str]) -> None:
-    from scdiff_core.engine.worker import Loop
+    from scdiff_core.engine.worker_loop import Loop
 
     class Service:
         workspace = Workspace("nowhere")

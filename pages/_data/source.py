@@ -18,7 +18,8 @@ from pages._shared.trouble import error_box
 from scdiff_core import jobs
 from scdiff_core.config import InspectConfig, ReadConfig
 from scdiff_core.data.demo import DEMOS
-from scdiff_core.data.read import resolve_in_root, sniff
+from scdiff_core.data.read import resolve_in_root
+from scdiff_core.data.sniff import sniff
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, atomic_write, check_name
 

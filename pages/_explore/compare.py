@@ -21,7 +21,7 @@ from pages._shared.words import plural
 from scdiff_core.analysis.differential import read_table
 from scdiff_core.errors import ScdiffError
 from scdiff_core.figures.volcano import export_volcano, volcano
-from scdiff_core.selections import pack_rows
+from scdiff_core.selection import pack_rows
 from scdiff_core.workspace import read_json
 
 NOW, REST, ALL_REAL, ALL_MADE = "selected cells", "all other real cells", "all real cells", "all generated cells"
@@ -123,14 +123,12 @@ def show(scene: Scene) -> None:
     if pressed:
         worker.submit(request, "compare", dataset=scene.job.id, fingerprint=scene.prepared.fingerprint,
                       a={"source": a[0], "rows": pack_rows(a[1])}, b={"source": b[0], "rows": pack_rows(b[1])},
-                      names={"a": first, "b": second}, out_dir=str(out)).look(0.8)
-    asked = worker.under_way(request)
-    if asked is not None:
-        said = asked.look()
-        if not asked.ended:
-            _follow(request)
-            return
-        worker.forget(request)
+                      names={"a": first, "b": second}, out_dir=str(out))
+    ended = worker.wait(request, first="comparing", patience=0.8)
+    if worker.under_way(request) is not None:
+        return
+    if ended is not None:
+        said = ended.look()
         if said.get("error"):
             error_box(said["error"])
             return
@@ -141,19 +139,6 @@ def show(scene: Scene) -> None:
         _result(scene, out, first, second, row)
     else:
         st.caption("Press **Compare**: a few seconds for tens of thousands of cells.")
-
-
-def _follow(request: str) -> None:
-    @st.fragment(run_every=0.4, key=f"follow-{request}")
-    def beat() -> None:
-        asked = worker.under_way(request)
-        if asked is None or (asked.look() and asked.ended):
-            st.rerun(scope="app")
-        worker.progress(asked, "comparing")
-        if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{request}"):
-            asked.request.cancel()
-
-    beat()
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

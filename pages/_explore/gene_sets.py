@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,25 @@ import streamlit as st
 from pages._data.options import names_in
 from pages._explore.scene import SET, Scene
 from pages._explore.state import key
-from pages._shared import context, worker
-from pages._shared.trouble import error_box, escape
+from pages._shared import context, uploads, worker
+from pages._shared.trouble import escape, kept, show_kept
 from pages._shared.words import plural
 from scdiff_core.analysis.gene_sets import decode_gmt, read_gmt
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import write_text
 
 OWN = "pasted.gmt"  # lists that were pasted, one a line
-LARGEST = 20 * 2**20  # bytes of a .gmt
 
 
 def folder() -> Path:
     """Return where the gene sets of the workspace lie."""
     return context.workspace().root / "gene_sets"
+
+
+def place(given: uploads.Given, ending: str = ".gmt") -> Path:
+    """Return where a file of gene sets or regulons that was brought is kept; raises `ScdiffError` if too large."""
+    return uploads.place(given, folder(), ending, largest=20 * uploads.MB,
+                         fix="Take a file of at most 20 MB, for example one collection of MSigDB.")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -48,18 +52,11 @@ def _take_file(scene: Scene) -> None:
     given = st.session_state.get(key(scene, "gmt"))
     if given is None:
         return
-    try:
-        if given.size > LARGEST:
-            raise ScdiffError(f"'{given.name}' is too large for gene sets.", f"It has {given.size / 2**20:.0f} MB.",
-                              "Take a file of at most 20 MB, for example one collection of MSigDB.")
+    with kept("gmt_trouble"):
+        path = place(given)
         text = given.getvalue()
         sets = decode_gmt(text)
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given.name).stem).strip(".-")[:60] or "sets"
-        write_text(folder() / f"{stem}.gmt", text.decode("utf-8-sig"))
-    except ScdiffError as error:
-        st.session_state["gmt_trouble"] = error.to_dict()
-    else:
-        st.session_state.pop("gmt_trouble", None)
+        write_text(path, text.decode("utf-8-sig"))
         st.session_state["gmt_taken"] = f"{plural(len(sets), 'gene set')} of '{given.name}' can be chosen now."
         if len(sets) == 1:
             st.session_state[key(scene, "colour")] = SET + next(iter(sets))
@@ -69,16 +66,12 @@ def _take_list(scene: Scene) -> None:
     name = " ".join(str(st.session_state.get(key(scene, "set_name")) or "").split()) or "my genes"
     genes = names_in(st.session_state.get(key(scene, "set_genes")) or "")
     path = folder() / OWN
-    try:
+    with kept("gmt_trouble"):
         if not genes:
             raise ScdiffError("There is no gene set yet.", "The list is empty.", "Paste some genes, one a line.")
         before = _read(str(path), path.stat().st_mtime) if path.exists() else {}
         both = {**before, name: tuple(genes)}
         write_text(path, "".join("\t".join([n, "pasted", *g]) + "\n" for n, g in both.items()))
-    except ScdiffError as error:
-        st.session_state["gmt_trouble"] = error.to_dict()
-    else:
-        st.session_state.pop("gmt_trouble", None)
         st.session_state[key(scene, "colour")] = SET + name
 
 
@@ -93,8 +86,7 @@ def bring(scene: Scene) -> None:
         st.text_area("Genes", key=key(scene, "set_genes"), placeholder="ISG15, IFI6\nIFIT1", height=100)
         st.form_submit_button("Colour by this list", on_click=_take_list, args=(scene,),
                               help="Cells are coloured by how strongly they show the whole list.")
-    if trouble := st.session_state.get("gmt_trouble"):
-        error_box(trouble)
+    show_kept("gmt_trouble")
 
 
 def scores(scene: Scene, name: str) -> dict[str, np.ndarray] | None:

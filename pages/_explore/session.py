@@ -16,7 +16,7 @@ from pages._explore.scene import Scene
 from pages._shared import marker_lists
 from pages._shared.trouble import error_box, escape
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import Selection
+from scdiff_core.selection import Selection
 from scdiff_core.views import SessionFile, View, read_session, write_session
 from scdiff_core.workspace import atomic_write
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages._explore.scene import Scene
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import Selection
+from scdiff_core.selection import Selection
 from scdiff_core.views import History
 
 SELECTED = "sel"  # the parameter of the URL that holds the selection's id

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import time
-
 import streamlit as st
 
 from pages._shared import context, worker
@@ -14,7 +11,7 @@ from scdiff_core import keys
 from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, GenerateConfig, validate
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
-from scdiff_core.engine.outputs import RECIPE
+from scdiff_core.engine import outputs
 from scdiff_core.workspace import JobDir
 
 SAMPLERS = {
@@ -131,60 +128,31 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
 
 def warm(run: JobDir) -> None:
     """Have the worker load a model and its map while the visitor still chooses, once a session."""
-    known = st.session_state.setdefault("warmed", [])
-    if run.id not in known and worker.under_way(request_key(run)) is None:
-        known.append(run.id)
-        worker.submit(f"warm-{run.id}", "warm", run=str(run.path))
+    worker.warm(run, request_key(run))
 
 
 def begin(run: JobDir, config: GenerateConfig) -> None:
     """Send the request to the worker; the cells come into a directory of their own."""
-    output = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
-    worker.submit(
-        request_key(run),
-        "generate",
-        note=output,
-        run=str(run.path),
-        config=config.model_dump(mode="json"),
-        out_dir=str(run.outputs / output),
-    )
+    path = outputs.new_path(run)
+    worker.submit(request_key(run), "generate", note=path.name, run=str(run.path),
+                  config=config.model_dump(mode="json"), out_dir=str(path))
 
 
 def follow(run: JobDir) -> bool:
     """Follow a request under way: progress and Cancel; True while it goes on."""
-    asked = worker.under_way(request_key(run))
-    if asked is None:
-        return False
-    # most answers of a warm worker come within this, and need no second beat of the page; where nothing was
-    # generated yet, the real cells are drawn first
-    asked.look(1.5 if asked.seconds() < 1.0 and run.outputs.is_dir() else 0.0)
-    if asked.ended:
-        finish(run, asked)
-        return False
-
-    @st.fragment(run_every=0.4, key="generating")
-    def beat() -> None:
-        asked.look()
-        made = run.outputs / asked.note / RECIPE
-        if asked.ended or (made.exists() and st.session_state.get("output") != asked.note):
-            if not asked.ended:  # the cells are there; their exact places follow
-                st.session_state["output"] = asked.note
-            st.rerun(scope="app")
-        worker.progress(asked, "waking up the model")
-        if st.button("Cancel", icon=":material/stop_circle:", key="cancel_generate"):
-            asked.request.cancel()
-
-    beat()
-    return True
+    # where nothing was generated yet, the real cells are drawn first
+    ended = worker.wait(request_key(run), patience=1.5 if run.outputs.is_dir() else 0.0,
+                        early=lambda asked: worker.appeared(asked, run.outputs / asked.note / outputs.RECIPE))
+    if ended is not None:
+        _finish(ended)
+    return worker.under_way(request_key(run)) is not None
 
 
-def finish(run: JobDir, asked: worker.Asked) -> None:
-    """Take in an ended request."""
-    said = asked.look()
-    worker.forget(request_key(run))
+def _finish(ended: worker.Asked) -> None:
+    said = ended.look()
     if said.get("cancelled"):
         st.toast("Cancelled: no cells were made.", icon=":material/stop_circle:")
     elif said.get("error"):
         error_box(said["error"])
     else:
-        context.choose(output=asked.note)
+        context.choose(output=ended.note)

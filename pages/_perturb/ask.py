@@ -10,7 +10,7 @@ import streamlit as st
 from pages._perturb import shown
 from pages._perturb.verdict import asked_words
 from pages._shared import context, worker
-from pages._shared.trouble import error_box
+from pages._shared.trouble import show_kept
 from scdiff_core import keys
 from scdiff_core.config import PREDICT_CELLS, PredictConfig, validate
 from scdiff_core.data.perturbations import read_doses
@@ -18,7 +18,8 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs
 from scdiff_core.engine.prediction import SUMMARY, Prediction, find_prediction
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import REAL, Selections, pack_rows
+from scdiff_core.selection import REAL, pack_rows
+from scdiff_core.selections import Selections
 from scdiff_core.workspace import JobDir
 
 MOST = 6  # perturbations side by side
@@ -126,10 +127,7 @@ def choose(run: JobDir, prepared: Prepared, job: JobDir) -> tuple[PredictConfig 
 
 def warm(run: JobDir) -> None:
     """Have the worker load a model and its map while the visitor still chooses, once a session."""
-    known = st.session_state.setdefault("warmed", [])
-    if run.id not in known and worker.under_way(request_key(run)) is None:
-        known.append(run.id)
-        worker.submit(f"warm-{run.id}", "warm", run=str(run.path))
+    worker.warm(run, request_key(run))
 
 
 def begin(run: JobDir, config: PredictConfig, selection: dict[str, str] | None) -> None:
@@ -145,41 +143,22 @@ def begin(run: JobDir, config: PredictConfig, selection: dict[str, str] | None) 
 
 def follow(run: JobDir) -> bool:
     """Follow a request under way: progress and Cancel; True while it goes on."""
-    asked = worker.under_way(request_key(run))
-    if asked is None:
-        return False
-    asked.look(1.5 if asked.seconds() < 1.0 else 0.0)  # a warm worker answers within this
-    if asked.ended:
-        finish(run, asked)
-        return False
-
-    @st.fragment(run_every=0.4, key="predicting")
-    def beat() -> None:
-        asked.look()
-        there = (run.outputs / asked.note / SUMMARY).exists()
-        if asked.ended or (there and st.session_state.get("output") != asked.note):
-            if not asked.ended:  # the cells are there; their exact places follow
-                st.session_state["output"] = asked.note
-            st.rerun(scope="app")
-        worker.progress(asked, "waking up the model")
-        if st.button("Cancel", icon=":material/stop_circle:", key="cancel_predict"):
-            asked.request.cancel()
-
-    beat()
-    return True
+    ended = worker.wait(request_key(run), patience=1.5,
+                        early=lambda asked: worker.appeared(asked, run.outputs / asked.note / SUMMARY))
+    if ended is not None:
+        _finish(ended)
+    return worker.under_way(request_key(run)) is not None
 
 
-def finish(run: JobDir, asked: worker.Asked) -> None:
-    """Take in an ended request."""
-    said = asked.look()
-    worker.forget(request_key(run))
+def _finish(ended: worker.Asked) -> None:
+    said = ended.look()
     if said.get("cancelled"):
         st.toast("Cancelled: nothing was predicted.", icon=":material/stop_circle:")
     elif said.get("error"):
         st.session_state["predict_trouble"] = said["error"]
     else:
         st.session_state.pop("predict_trouble", None)
-        context.choose(output=asked.note)
+        context.choose(output=ended.note)
 
 
 def earlier(made: list[Prediction]) -> None:
@@ -196,6 +175,4 @@ def earlier(made: list[Prediction]) -> None:
 
 def trouble() -> None:
     """Show why the last request was refused, until another one is made."""
-    said = st.session_state.get("predict_trouble")
-    if said:
-        error_box(said)
+    show_kept("predict_trouble")

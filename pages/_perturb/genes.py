@@ -14,6 +14,7 @@ from pages._shared import marker_lists
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import escape
 from pages._shared.words import plural
+from scdiff_core.engine.prediction import OF_EXPERIMENT
 from scdiff_core.errors import ScdiffError
 from scdiff_core.figures import effects as figures
 from scdiff_core.figures.paper import Size
@@ -25,6 +26,11 @@ LIST = 25  # genes that one press takes to the marker figures
 CONFIG: dict[str, Any] = {"displaylogo": False}
 P_WORDS = ("p is reckoned from the width of each gene's 90 % interval (corrected by Benjamini-Hochberg), not from the "
            "number of predicted cells, which anybody can choose.")
+
+
+TRUE = "An end of the 90 % interval of the true change."
+EXPERIMENT = ("An end of the 90 % interval of what an experiment with as many cells as were measured would find: wider "
+              "than that of the true change, by the noise of those cells.")
 
 
 def marker_key(shown: Shown) -> str:
@@ -44,6 +50,9 @@ def ranked(shown: Shown, name: str, key: str, most: int = 12) -> None:
                     alt=f"The genes that {name} changes most surely, with 90 % intervals")
     figure_bar(lambda fmt, size: figures.export_ranked(table, most=most, title=name, fmt=fmt, size=size),
                f"{shown.stem}-ranked", f"{key}-files", table=lambda: figures.ranked_genes(table, most))
+    if _expected(table):
+        st.caption("Lines with ends: the 90 % interval of the true change. Grey bands: where an experiment with as "
+                   "many cells as were measured would fall, nine times of ten.")
 
 
 def show(shown: Shown, name: str) -> None:
@@ -74,6 +83,11 @@ def show(shown: Shown, name: str) -> None:
             _against(shown, name, table)
     with right:
         _table(shown, name, table, strong, real)
+
+
+def _expected(table: pd.DataFrame) -> bool:
+    """Say whether it is known what an experiment with as many cells would measure."""
+    return "expected_low" in table and bool(np.isfinite(table["expected_low"]).any())
 
 
 def _strong(table: pd.DataFrame, fold: float, alpha: float) -> pd.DataFrame:
@@ -109,7 +123,11 @@ def _against(shown: Shown, name: str, table: pd.DataFrame) -> None:
                     alt=f"Predicted against measured fold changes of {name}")
     figure_bar(lambda fmt, size: figures.export_agreement(table, title=name, fmt=fmt, size=size),
                f"{shown.stem}-against-measured", "perturb-against-files",
-               table=table[["gene", "measured_log2fc", "log2fc", "low", "high"]])
+               table=table[["gene", "measured_log2fc", "log2fc", "low", "high",
+                            *(c for c in OF_EXPERIMENT if c in table)]])
+    of = "what an experiment with as many cells would measure" if _expected(table) else "the true change"
+    st.caption(f"Diamonds are genes whose measured change lies outside of the 90 % interval of {of}: one in ten is to "
+               "be expected.")
 
 
 def _table(shown: Shown, name: str, table: pd.DataFrame, strong: pd.DataFrame, real: bool) -> None:
@@ -124,13 +142,16 @@ def _table(shown: Shown, name: str, table: pd.DataFrame, strong: pd.DataFrame, r
     st.dataframe(
         found, hide_index=True, height=380, key="perturb_table",
         alt="Every gene with its predicted change, its interval, and the measured change",
-        column_order=["gene", "log2fc", "low", "high", *(["measured_log2fc", "measured_padj"] if real else []),
-                      "pval_adj", "mean_control", "mean_predicted"],
+        column_order=["gene", "log2fc", "low", "high", *(["measured_log2fc"] if real else []),
+                      *(["expected_low", "expected_high"] if real and "expected_low" in found else []),
+                      *(["measured_padj"] if real else []), "pval_adj", "mean_control", "mean_predicted"],
         column_config={
             "log2fc": st.column_config.NumberColumn("log2 fold", format="%.2f"),
-            "low": st.column_config.NumberColumn("from", format="%.2f", help="Lower end of the 90 % interval."),
-            "high": st.column_config.NumberColumn("to", format="%.2f", help="Upper end of the 90 % interval."),
+            "low": st.column_config.NumberColumn("from", format="%.2f", help=TRUE),
+            "high": st.column_config.NumberColumn("to", format="%.2f", help=TRUE),
             "measured_log2fc": st.column_config.NumberColumn("measured", format="%.2f"),
+            "expected_low": st.column_config.NumberColumn("expected from", format="%.2f", help=EXPERIMENT),
+            "expected_high": st.column_config.NumberColumn("expected to", format="%.2f", help=EXPERIMENT),
             "measured_padj": st.column_config.NumberColumn("its adj. p", format="%.1e"),
             "pval_adj": st.column_config.NumberColumn("adj. p", format="%.1e", help=P_WORDS),
             "mean_control": st.column_config.NumberColumn("mean of control", format="%.2f", help="log1p"),

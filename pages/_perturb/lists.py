@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 
 import numpy as np
@@ -12,6 +11,7 @@ import streamlit as st
 from pages._perturb import shown
 from pages._perturb.ask import doses_of
 from scdiff_core import keys
+from scdiff_core.config_screen import all_pairs, read_list
 from scdiff_core.data.perturbations import parse
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import JobDir
@@ -53,25 +53,6 @@ def untouched(prepared: Prepared, most: int) -> list[str]:
     return [g + ending for g in genes if g.casefold() not in known and not g.upper().startswith("MT-")][:most]
 
 
-def all_pairs(names: list[str]) -> list[str]:
-    """Return every pair of different names."""
-    return ["+".join(sorted(pair)) for pair in itertools.combinations(dict.fromkeys(names), 2)]
-
-
-def pasted(text: str) -> list[Entry]:
-    """Return the perturbations of a pasted list: one a line or between commas; `NAME @ 0.5` has a dose."""
-    out: list[Entry] = []
-    for word in re.split(r"[\n,;]+", text):
-        name, at, dose = word.strip().partition("@")
-        if not name.strip():
-            continue
-        try:
-            out.append((name.strip(), float(dose) if at else None))
-        except ValueError:
-            out.append((word.strip(), None))
-    return list(dict.fromkeys(out))
-
-
 def between(doses: list[float]) -> list[float]:
     """Return measured doses and, between each two, their geometric mean."""
     middle = [float(f"{np.sqrt(a * b):.3g}") for a, b in itertools.pairwise(doses)]
@@ -88,7 +69,7 @@ def choose(run: JobDir, prepared: Prepared, key: str, kinds: tuple[str, ...]) ->
         chosen = st.multiselect("Of these", own, default=own[:SOME], key=f"{key}-of-{run.id}",
                                 persist_state="session", select_all=True,
                                 accept_new_options=True, placeholder="choose two or more")
-        return [(n, None) for n in all_pairs(list(chosen))]
+        return [(n, None) for n in all_pairs(chosen)]
     if kind == GENES:
         many = int(st.number_input("How many genes", 1, 1000, 40, 10, key=f"{key}-genes", persist_state="session",
                                    help="Genes of your data that no perturbation touched, the best expressed in "
@@ -106,4 +87,4 @@ def choose(run: JobDir, prepared: Prepared, key: str, kinds: tuple[str, ...]) ->
         return [(str(one), float(d)) for d in sorted(picked)] if one else []
     text = st.text_area("One a line", key=f"{key}-own", persist_state="session", height=160,
                         placeholder="KLF1\nKLF1+MAP2K6\nIFNB @ 0.5")
-    return pasted(text or "")
+    return [(a.perturbation, a.dose) for a in read_list(text or "")]

@@ -13,7 +13,7 @@ import streamlit as st
 from pages._perturb import lists
 from pages._perturb import shown as shown_
 from pages._shared import worker
-from pages._shared.trouble import error_box, escape
+from pages._shared.trouble import escape, show_kept
 from pages._shared.words import plural
 from scdiff_core import keys
 from scdiff_core.data.prepared import Prepared
@@ -51,33 +51,19 @@ def ask(run: JobDir, prepared: Prepared) -> None:
         text = json.dumps([candidates, kind, n_cells])
         mark = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
         worker.submit(request_key(run), "next", note=mark, run=str(run.path), candidates=candidates, cell_type=kind,
-                      n_cells=n_cells, out_dir=str(run.path / "next" / mark)).look(1.5)
+                      n_cells=n_cells, out_dir=str(run.path / "next" / mark))
     _follow(run)
 
 
 def _follow(run: JobDir) -> None:
-    asked = worker.under_way(request_key(run))
-    if asked is None:
+    ended = worker.wait(request_key(run), patience=1.5)
+    if ended is None:
         return
-    said = asked.look()
-    if asked.ended:
-        worker.forget(request_key(run))
-        if said.get("error"):
-            st.session_state["next_trouble"] = said["error"]
-        elif not said.get("cancelled"):
-            st.session_state[f"next-open-{run.id}"] = asked.note
-        return
-
-    @st.fragment(run_every=0.5, key="weighing")
-    def beat() -> None:
-        asked.look()
-        if asked.ended:
-            st.rerun(scope="app")
-        worker.progress(asked, "waking up the model")
-        if st.button("Cancel", icon=":material/stop_circle:", key="cancel_next"):
-            asked.request.cancel()
-
-    beat()
+    said = ended.look()
+    if said.get("error"):
+        st.session_state["next_trouble"] = said["error"]
+    elif not said.get("cancelled"):
+        st.session_state[f"next-open-{run.id}"] = ended.note
 
 
 def _newest(run: JobDir) -> Path | None:
@@ -91,8 +77,7 @@ def _newest(run: JobDir) -> Path | None:
 
 def show(run: JobDir) -> None:
     """Draw the list of experiments."""
-    if trouble := st.session_state.get("next_trouble"):
-        error_box(trouble)
+    show_kept("next_trouble")
     path = _newest(run)
     if path is None:
         st.info("Say on the left among which perturbations you could choose, and press **What next?**",

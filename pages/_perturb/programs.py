@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ import streamlit as st
 
 from pages._explore import gene_sets
 from pages._perturb.shown import Shown
+from pages._shared import uploads
 from pages._shared.figure_bar import figure_bar
-from pages._shared.trouble import error_box, escape
+from pages._shared.trouble import escape, kept, show_kept
 from pages._shared.words import plural
 from scdiff_core.analysis.gene_sets import decode_gmt
 from scdiff_core.analysis.perturb import programs
@@ -21,7 +21,6 @@ from scdiff_core.errors import ScdiffError
 from scdiff_core.figures import effect_maps, effects
 from scdiff_core.workspace import write_text
 
-LARGEST = 20 * 2**20  # bytes of a file
 TABLES = (".tsv", ".csv")
 EVERY = "all collections"
 CONFIG: dict[str, Any] = {"displaylogo": False}
@@ -69,8 +68,7 @@ def choose() -> str | None:
                              type=["gmt", "txt", "tsv", "csv"], on_change=_take)
             st.caption("Kept in the workspace, for every page and everybody who uses it. Hallmark, Reactome and GO are "
                        "at MSigDB; regulons at CollecTRI and DoRothEA.")
-            if trouble := st.session_state.get("program_trouble"):
-                error_box(trouble)
+            show_kept("program_trouble")
     if not names:
         st.info("No gene sets yet. **Bring gene sets**: a `.gmt` file, for example the Hallmark collection of MSigDB, "
                 "or a table of regulons.", icon=":material/category:")
@@ -81,25 +79,18 @@ def _take() -> None:
     given = st.session_state.get("program_file")
     if given is None:
         return
-    try:
-        if given.size > LARGEST:
-            raise ScdiffError(f"'{given.name}' is too large for gene sets.", f"It has {given.size / 2**20:.0f} MB.",
-                              "Take a file of at most 20 MB, for example one collection of MSigDB.")
+    with kept("program_trouble"):
+        kind = uploads.ending_of(given)
+        path = gene_sets.place(given, kind if kind in TABLES else ".gmt")
         data = given.getvalue()
-        kind = Path(given.name).suffix.lower()
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given.name).stem).strip(".-")[:60] or "sets"
         if kind in TABLES:
             text = _text(data)
             programs.read_regulons(text)
         else:
             decode_gmt(data)
-            text, kind = data.decode("utf-8-sig"), ".gmt"
-        write_text(gene_sets.folder() / f"{stem}{kind}", text)
-    except ScdiffError as error:
-        st.session_state["program_trouble"] = error.to_dict()
-    else:
-        st.session_state.pop("program_trouble", None)
-        st.session_state["program_sets"] = stem
+            text = data.decode("utf-8-sig")
+        write_text(path, text)
+        st.session_state["program_sets"] = path.stem
 
 
 def _text(data: bytes) -> str:

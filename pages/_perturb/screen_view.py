@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages._perturb import lists, programs
+from pages._perturb import lists, pairs_view, programs, screened
 from pages._perturb.ask import my_cells
 from pages._perturb.beside import CONFIG
 from pages._perturb.verdict import EFFECTS
-from pages._shared import worker
 from pages._shared.figure_bar import figure_bar
-from pages._shared.trouble import error_box, escape, guard
+from pages._shared.job_panel import follow
+from pages._shared.trouble import escape, guard, kept, show_kept
 from pages._shared.words import duration, plural
+from scdiff_core import jobs
+from scdiff_core.config import validate
+from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import screens
 from scdiff_core.engine.outputs import CELLS
@@ -26,80 +29,59 @@ from scdiff_core.figures import effect_maps
 from scdiff_core.workspace import JobDir
 
 STRENGTH, PROGRAM, LIKENESS = "strength", "a program", "likeness to one"
+START = 12.0  # seconds until the process of a screen has its model
 SECONDS = 0.5  # for a perturbation of 200 cells on two cores, for the estimate beside the button
 KINDS = (lists.MEASURED, lists.PAIRS, lists.GENES, lists.DOSES, lists.OWN)
 
 
-def request_key(run: JobDir) -> str:
-    """Return the name under which a run's screen is kept."""
-    return f"screen-{run.id}"
-
-
 def ask(run: JobDir, prepared: Prepared, job: JobDir) -> None:
-    """Draw what to screen, and follow it."""
+    """Draw what to screen, start it as a job, and follow those that have not ended well."""
     entries = lists.choose(run, prepared, "screen", KINDS)
     where, selection = my_cells(run, prepared, job)
     n_cells = int(st.number_input("Predicted cells of each", 20, 2000, 200, 20, key="screen_n",
                                   persist_state="session"))
     if entries:
         st.caption(f"{plural(len(entries), 'perturbation')}, about "
-                   f"{duration(max(2.0, SECONDS * len(entries) * n_cells / 200))}.")
-    if st.button("Screen", type="primary", icon=":material/grid_view:", key="screen", disabled=not entries):
-        st.session_state.pop("screen_trouble", None)
-        new = screens.new_id()
-        kind = str(st.session_state.get("screen-kind"))
-        config = {"run": run.id, "items": [{"perturbation": n, "dose": d} for n, d in entries], "where": where,
-                  "n_cells": n_cells}
-        worker.submit(request_key(run), "screen", note=new, run=str(run.path), config=config, title=kind,
-                      out_dir=str(run.path / screens.SCREENS / new), selection=selection)
-    _follow(run)
+                   f"{duration(START + SECONDS * len(entries) * n_cells / 200)}. It goes on when you leave this page.")
+    unfinished = screens.unfinished(run)
+    busy = any(jobs.watch(j).active for j in unfinished)
+    if st.button("Screen", type="primary", icon=":material/grid_view:", key="screen", disabled=not entries or busy,
+                 help="One screen of a model at a time." if busy else None):
+        begin(run, {"run": run.id, "items": [{"perturbation": n, "dose": d} for n, d in entries], "where": where,
+                    "n_cells": n_cells, "title": str(st.session_state.get("screen-kind")), "selection": selection})
+        st.rerun()
+    for old in unfinished:
+        _follow(old)
 
 
-def _follow(run: JobDir) -> None:
-    asked = worker.under_way(request_key(run))
-    if asked is None:
+def begin(run: JobDir, values: dict[str, Any]) -> None:
+    """Start a screen as a job of its own, which outlives this page and the server; show it when it is there."""
+    with kept("screen_trouble"):
+        new = screens.create(run, validate(ScreenConfig, values, "The list"))
+        jobs.start(new)
+        st.session_state[f"screen-open-{run.id}"] = new.id
+
+
+def _follow(job: JobDir) -> None:
+    """Draw a screen that is under way, or came to nothing."""
+    status = follow(job, f"screen-{job.id}")
+    if status.active or status.state == "finished":
         return
-    asked.look()
-    if asked.ended:
-        said = asked.look()
-        worker.forget(request_key(run))
-        if said.get("error"):
-            st.session_state["screen_trouble"] = said["error"]
-        elif said.get("cancelled"):
-            st.toast("Cancelled: nothing was kept.", icon=":material/stop_circle:")
-        else:
-            st.session_state[f"screen-open-{run.id}"] = asked.note
-        return
-
-    @st.fragment(run_every=0.6, key="screening")
-    def beat() -> None:
-        asked.look()
-        if asked.ended:
-            st.rerun(scope="app")
-        worker.progress(asked, "waking up the model")
-        if st.button("Cancel", icon=":material/stop_circle:", key="cancel_screen"):
-            asked.request.cancel()
-
-    beat()
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _arrays(path: str, modified: float) -> dict[str, np.ndarray]:
-    return Screen(Path(path)).arrays()
-
-
-def effects_of(screen: Screen, value: str) -> pd.DataFrame:
-    """Return one value of all perturbations that were asked for [perturbations, genes]."""
-    made = (screen.path / "recipe.json").stat().st_mtime
-    arrays = _arrays(str(screen.path), made)
-    asked = arrays["asked"]
-    return pd.DataFrame(arrays[value][asked], index=arrays["names"][asked], columns=arrays["genes"])
+    if status.state != "failed":
+        st.info(f"The screen of {plural(len(job.config().items), 'perturbation')} was stopped before it was done.",
+                icon=":material/stop_circle:")
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Start it again", icon=":material/replay:", key=f"again-{job.id}"):
+            jobs.start(job)
+            st.rerun()
+        if st.button("Take it away", icon=":material/delete:", type="tertiary", key=f"discard-{job.id}"):
+            screens.discard(job)
+            st.rerun()
 
 
 def show(run: JobDir, prepared: Prepared, made: list[Screen]) -> None:
     """Draw the screens of a run."""
-    if trouble := st.session_state.get("screen_trouble"):
-        error_box(trouble)
+    show_kept("screen_trouble")
     if not made:
         st.info("Choose a list on the left and press **Screen**: every perturbation in it is predicted, ranked and "
                 "drawn beside the others.", icon=":material/grid_view:")
@@ -125,7 +107,7 @@ def show(run: JobDir, prepared: Prepared, made: list[Screen]) -> None:
     table = screen.ranking()
     stem = f"{prepared.name}-screen-synthetic-{screen.id}"
     tabs = {"Ranking": lambda: _ranking(screen, table, stem), "Map of perturbations": lambda: _map(table, stem),
-            "Heat map": lambda: _heat(screen, table, stem), "Pairs": lambda: _pairs(screen, table, stem),
+            "Heat map": lambda: _heat(screen, table, stem), "Pairs": lambda: pairs_view.show(screen, table, stem),
             "Take along": lambda: _downloads(screen, table, stem)}
     for tab, draw in zip(st.tabs(list(tabs), key="screen-tabs", on_change="rerun"), tabs.values(), strict=True):
         if tab.open:
@@ -146,7 +128,7 @@ def ranked(screen: Screen, table: pd.DataFrame) -> pd.DataFrame:
                                       key="screen_rank", persist_state="session"))
         if by == LIKENESS:
             one = str(st.selectbox("Like", table["perturbation"].tolist(), key="screen_like", width=300))
-            shift = effects_of(screen, "shift")
+            shift = screened.effects_of(screen, "shift")
             r = np.corrcoef(np.nan_to_num(shift.to_numpy(float)))
             alike = pd.Series(np.atleast_2d(r)[shift.index.get_loc(one)], index=shift.index)
             return table.assign(rank_value=table["perturbation"].map(alike)).sort_values(
@@ -157,7 +139,7 @@ def ranked(screen: Screen, table: pd.DataFrame) -> pd.DataFrame:
                 st.caption("No gene sets yet: bring some under *Predict*, *Programs*.")
                 return table.assign(rank_value=table["strength"])
             chosen = str(st.selectbox("Gene sets", names, key="screen_sets", width=240))
-            t, _ = programs.reckon(effects_of(screen, "shift"), chosen, programs.stamp())
+            t, _ = programs.reckon(screened.effects_of(screen, "shift"), chosen, programs.stamp())
             one = str(st.selectbox("Program", list(t.columns), key="screen_program", width=360))
             return table.assign(rank_value=table["perturbation"].map(t[one])).sort_values(
                 "rank_value", ascending=False, kind="stable")
@@ -230,64 +212,12 @@ def _heat(screen: Screen, table: pd.DataFrame, stem: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         most = int(st.number_input("Genes", 5, 120, 50, 5, key="screen_heat_genes", persist_state="session", width=140))
         clustered = st.toggle("Put alike ones together", value=True, key="screen_heat_order", persist_state="session")
-    effects = effects_of(screen, "log2fc").loc[table["perturbation"]]
+    effects = screened.effects_of(screen, "log2fc").loc[table["perturbation"]]
     options: dict[str, Any] = {"most": most, "clustered": clustered and len(effects) > 2}
     st.plotly_chart(effect_maps.effect_heat(effects, **options), key="screen-heat", width="stretch", config=CONFIG,
                     alt="Predicted log2 fold changes, perturbations by genes")
     figure_bar(lambda fmt, size: effect_maps.export_effect_heat(effects, fmt=fmt, size=size, **options),
                f"{stem}-heat-map", "screen-heat-files", table=lambda: effects.reset_index(names="perturbation"))
-
-
-def _pairs(screen: Screen, table: pd.DataFrame, stem: str) -> None:
-    pairs = table[table["additivity"].notna()]
-    if not len(pairs):
-        st.info("There is no pair in this list. Screen **All pairs of some**, to see which genes do not add up.")
-        return
-    # measured ones first: what the model says of others is shrunk, which looks like buffering
-    order = pairs.assign(off=(pairs["additivity"] - 1).abs()).sort_values(
-        ["trained", "off"], ascending=False, kind="stable")
-    words = {r["perturbation"]: f"{r['perturbation']} · additivity {r['additivity']:.2f}"
-             for r in order.to_dict("records")}
-    name = str(st.selectbox("Pair", list(words), key="screen_pair", width=420, format_func=words.__getitem__))
-    if not bool(order.loc[order["perturbation"] == name, "trained"].iloc[0]):
-        st.info("**Never measured together.** The model has no cells of this pair: it takes the sum of what is known "
-                "of the two and shrinks it out of caution, so that an additivity below 1 is no sign of buffering. Only "
-                "genes **beyond the intervals** say something.", icon=":material/visibility_off:")
-    genes = pair_genes(screen, name)
-    singles = tuple(name.partition(" @ ")[0].split("+"))
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.plotly_chart(effect_maps.synergy(genes, names=(singles[0], singles[1])), key="screen-pair", width="stretch",
-                        config=CONFIG, alt=f"Genes of {name} against the sum of its singles")
-        figure_bar(lambda fmt, size: effect_maps.export_synergy(genes, names=(singles[0], singles[1]), fmt=fmt,
-                                                                size=size),
-                   f"{stem}-pair", "screen-pair-files", table=genes)
-        st.caption("On the line the pair is the sum of its two singles (change of the log1p mean). Additivity is the "
-                   "slope through all genes: 1 adds up, more is synergy, less is buffering.")
-    with right:
-        found = screen.pairs()
-        own = found[found["pair"] == name].drop(columns="pair")
-        n = own["kind"].value_counts()
-        st.markdown(f"**{int(n.get('synergy', 0))}** in synergy, **{int(n.get('buffering', 0))}** buffered, "
-                    f"**{int(n.get('opposite', 0))}** opposite, by 0.1 or more; **{int(own['sure'].sum())}** of them "
-                    "beyond the intervals.")
-        st.dataframe(own, hide_index=True, height=400, key="screen_pair_table", alt="Genes that do not add up",
-                     column_config={c: st.column_config.NumberColumn(format="%.2f")
-                                    for c in ("additive", "predicted", "difference")})
-
-
-def pair_genes(screen: Screen, name: str) -> pd.DataFrame:
-    """Return every gene of a pair: gene, additive, predicted, kind."""
-    arrays = _arrays(str(screen.path), (screen.path / "recipe.json").stat().st_mtime)
-    place = {str(n): i for i, n in enumerate(arrays["names"])}
-    label, at, dose = name.partition(" @ ")
-    a, b = (place[part + at + dose] for part in label.split("+"))
-    additive = (arrays["shift"][a] + arrays["shift"][b]).astype(float)
-    table = pd.DataFrame({"gene": arrays["genes"], "additive": additive,
-                          "predicted": arrays["shift"][place[name]].astype(float), "kind": "additive"})
-    found = screen.pairs()
-    kinds = found[found["pair"] == name].set_index("gene")["kind"]
-    return table.assign(kind=table["gene"].map(kinds).fillna("additive"))
 
 
 def _downloads(screen: Screen, table: pd.DataFrame, stem: str) -> None:
@@ -298,7 +228,7 @@ def _downloads(screen: Screen, table: pd.DataFrame, stem: str) -> None:
         for words, data, name in (
                 ("Ranking (.csv)", lambda: table.to_csv(index=False), "ranking"),
                 ("Fold changes (.csv)",
-                 lambda: effects_of(screen, "log2fc").to_csv(index_label="perturbation"), "log2fc"),
+                 lambda: screened.effects_of(screen, "log2fc").to_csv(index_label="perturbation"), "log2fc"),
                 ("Pairs (.csv)", lambda: screen.pairs().to_csv(index=False), "pairs")):
             st.download_button(words, data=data, on_click="ignore", file_name=f"{stem}-{name}.csv", mime="text/csv",
                                icon=":material/table:", key=f"screen_{name}")

@@ -20,7 +20,8 @@ from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.engine.prediction import Prediction
 from scdiff_core.engine.screens import certainty
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import REAL, Selections
+from scdiff_core.selection import REAL
+from scdiff_core.selections import Selections
 from scdiff_core.workspace import JobDir
 
 CONTROL, MEASURED, PREDICTED = "control (real)", "measured (real)", "predicted (synthetic)"

@@ -80,17 +80,26 @@ def foot(shown: Shown, name: str) -> None:
     if told.get("pearson") is not None:
         said.append(f"Against the real cells: Pearson of change **{told['pearson']:.2f}**")
     if told.get("e_distance") is not None:
-        floor = f", floor {told['floor']:.3f}" if told.get("floor") is not None else ""
-        said.append(f"energy distance **{told['e_distance']:.3f}** (control cells as they are "
-                    f"{_number(told.get('energy'))}{floor})")
+        floor = f", half of the real cells against the other half {distance(told['floor'])}" \
+            if told.get("floor") is not None else ""
+        said.append(f"energy distance **{distance(told['e_distance'])}** (control cells as they are "
+                    f"{_number(told.get('control_e_distance'))}{floor})")
     if said and name in trained_on(shown.prepared):
         said.append("*these cells were trained on: that flatters*")
     lines = [", ".join(said) + "."] if said else []
+    if any(isinstance(told.get(k), int | float) and told[k] < 0 for k in ("e_distance", "floor")):
+        lines.append("An energy distance of 0* was reckoned a little below zero: its expectation is exactly zero for "
+                     "cells of one kind, so that chance takes it to either side.")
     if told.get("how") and str(told["how"]) not in str(told.get("words")):
         lines.append(f"Mean: {escape(str(told['how']))}.")
     if told.get("words"):
         lines.append(escape(str(told["words"])))
     st.caption("  \n".join([*lines, COUNTERFACTUAL]))
+
+
+def distance(value: float) -> str:
+    """Return an energy distance as text: one that chance took below zero is 0, with a star."""
+    return "0*" if value < 0 else f"{value:.3f}"
 
 
 def _number(value: Any) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages._generate.card import MARKS
-from pages._runs.report import PANEL
+from pages._runs.report_parts import PANEL
 from pages._shared.trouble import escape
 from pages._shared.words import plural
 from scdiff_core.engine import report_compare, report_full

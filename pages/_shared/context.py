@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,19 @@ def task_of(run: JobDir) -> str:
 def title_of(run: JobDir) -> str:
     """Return what people call a run: its given title, or its id."""
     return run.notes().get("title") or run.id
+
+
+def choose_model(runs: Sequence[JobDir]) -> JobDir:
+    """Draw the choice among runs, the one in use first; what is chosen is in use, and in the address, from then on."""
+    now = current("train")
+    ids, titles = [r.id for r in runs], {r.id: title_of(r) for r in runs}
+    chosen = st.selectbox("Model", ids, index=ids.index(now.id) if now and now.id in ids else 0,
+                          format_func=titles.__getitem__)
+    run = runs[ids.index(chosen)]
+    if now is None or now.id != run.id:
+        choose(run=run.id, output=None)
+    show_in_url("run", "output")
+    return run
 
 
 def needs(what: str, page: str, label: str) -> None:

@@ -28,6 +28,7 @@ def navigation() -> Page:
             st.Page("pages/data.py", title="Data", icon=":material/dataset:", url_path="data"),
             st.Page("pages/train.py", title="Train", icon=":material/model_training:", url_path="train"),
             st.Page("pages/generate.py", title="Generate", icon=":material/auto_awesome:", url_path="generate"),
+            st.Page("pages/design.py", title="Design", icon=":material/architecture:", url_path="design"),
             st.Page("pages/perturb.py", title="Perturb", icon=":material/science:", url_path="perturb"),
             st.Page("pages/runs.py", title="Runs", icon=":material/table_rows:", url_path="runs"),
             st.Page("pages/methods.py", title="Methods", icon=":material/article:", url_path="methods"),

@@ -48,6 +48,21 @@ beside the best that can be expected (real against real).
 **Example.** Choose *CD19+ B* and 200 cells, press **Generate**, and colour by `CD79A`: high in the B cells, real and
 generated, and in no other. **Download** has them as `.h5ad` for scanpy or Seurat, marked as synthetic.
 """,
+    "Design": """
+**Say what you want.** Genes or programs that are to be high, low or between two levels. At once you see how many of
+your real cells are like that: *common*, *rare*, or *beyond the data*. A **must** is met by every designed cell, a
+**wish** as well as it goes. *Like these cells* proposes the genes that tell a type, or cells you selected, apart.
+
+**Get cells that could be real.** The sentence on top says how many meet the target and how many look unreal; beside
+them stand your real cells that meet it already, and cells that were simply pushed there, which look good on paper and
+like nothing alive. *Side effects* shows which other genes went along.
+
+**How to get there** ranks perturbations by how near they would bring your cells, where a model of perturbations was
+trained on the same data; a click sends one to the Perturb page.
+
+**Example.** In the blood cells of the demo: under *Like these cells* take *type: CD19+ B*, add the rows, then ask for
+`CD3D` as well. Watch the word change: B cells that are T cells at once are beyond the data.
+""",
     "Perturb": """
 **Ask.** Which perturbations (up to six; type `A+B` for a pair), in which of your cells, at which dose. You get a
 population of cells as it would be afterwards, never one of your cells after treatment: a control cell is only where a

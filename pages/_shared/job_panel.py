@@ -13,7 +13,7 @@ from scdiff_core.workspace import JobDir
 
 def progress_line(status: Status) -> None:
     """Draw one bar with the phase and the time left."""
-    if status.state == "queued":
+    if status.state == "queued" and status.phase != "starting":  # else its process is only coming up
         place = f", place {status.place}" if status.place else ""
         st.progress(0.0, text=f"Waiting in the queue{place}: one training at a time on this device.")
         return

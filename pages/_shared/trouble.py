@@ -31,6 +31,23 @@ def escape(text: str) -> str:
 
 
 @contextmanager
+def kept(key: str) -> Iterator[None]:
+    """Keep an error of what is done within for `show_kept` of the next drawing; what goes well takes it away."""
+    try:
+        yield
+    except ScdiffError as error:
+        st.session_state[key] = error.to_dict()
+    else:
+        st.session_state.pop(key, None)
+
+
+def show_kept(key: str) -> None:
+    """Show the error that was kept under that key, if there is one."""
+    if said := st.session_state.get(key):
+        error_box(said)
+
+
+@contextmanager
 def guard() -> Iterator[None]:
     """Turn whatever goes wrong within into an error box; the traceback goes to the server's log."""
     try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,6 +17,7 @@ import streamlit as st
 from pages._shared import context
 from pages._shared.words import duration
 from scdiff_core.worker_client import Request, Worker
+from scdiff_core.workspace import JobDir
 
 
 class Asked:
@@ -88,3 +91,54 @@ def progress(asked: Asked, first: str) -> None:
     left = asked.seconds() * (1 - share) / share if share > 0.05 else None
     ending = f" · {duration(left)} left" if left else "…"
     st.progress(min(1.0, share), text=f"{words[:1].upper()}{words[1:]}{ending}")
+
+
+def wait(key: str, *, first: str = "waking up the model", patience: float = 0.0,
+         early: Callable[[Asked], bool] = lambda asked: False) -> Asked | None:
+    """Follow the request of that key: progress and Cancel while it goes on; returns it, forgotten, once it ended.
+
+    Parameters
+    ----------
+    first
+        What is done before the worker speaks itself.
+    patience
+        Seconds that the page waits for a request that was just made: most answers of a warm worker come within
+        them, and need no second beat of the page.
+    early
+        Says whether there is something to see before the end, so that the page is drawn anew.
+    """
+    asked = under_way(key)
+    if asked is None:
+        return None
+    asked.look(patience if asked.seconds() < 1.0 else 0.0)
+    if asked.ended:
+        forget(key)
+        return asked
+
+    @st.fragment(run_every=0.5, key=f"wait-{key}")
+    def beat() -> None:
+        asked.look()
+        if asked.ended or early(asked):
+            st.rerun(scope="app")
+        progress(asked, first)
+        if st.button("Cancel", icon=":material/stop_circle:", key=f"cancel-{key}"):
+            asked.request.cancel()
+
+    beat()
+    return None
+
+
+def appeared(asked: Asked, file: Path) -> bool:
+    """Have an output opened, once, as soon as that file of it is there; what takes longer follows until the end."""
+    if not file.exists() or st.session_state.get("output") == asked.note:
+        return False
+    st.session_state["output"] = asked.note
+    return True
+
+
+def warm(run: JobDir, key: str) -> None:
+    """Have a model and its map loaded while the visitor still chooses, once a session; `key` is what is asked next."""
+    known = st.session_state.setdefault("warmed", [])
+    if run.id not in known and under_way(key) is None:
+        known.append(run.id)
+        submit(f"warm-{run.id}", "warm", run=str(run.path))

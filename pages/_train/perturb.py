@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import streamlit as st
 
-from pages._shared import context
-from pages._shared.trouble import error_box
+from pages._shared import context, uploads
+from pages._shared.trouble import kept, show_kept
 from pages._shared.words import plural
+from scdiff_core.analysis.perturb import knowledge
+from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, atomic_write, read_json
 
-LARGEST = 500 * 2**20  # bytes of a table of vectors
+LARGEST = 500 * uploads.MB  # bytes of a table of vectors
 KINDS = {"gene_sets": (".gmt",), "regulons": (".tsv",), "tables": (".csv", ".parquet", ".h5ad")}
 WORDS = {".gmt": "gene sets", ".tsv": "regulons", ".csv": "vectors", ".parquet": "vectors", ".h5ad": "vectors"}
 SPREADS = {"auto": "whichever is better on held-out perturbations", "moved": "control cells moved by the mean",
@@ -28,7 +30,7 @@ def folders() -> tuple[Path, Path]:
     return root / "gene_sets", root / "embeddings"
 
 
-def knowledge() -> list[Path]:
+def files() -> list[Path]:
     """Return the files of the workspace that relate perturbations to one another."""
     known = [e for kinds in KINDS.values() for e in kinds]
     return sorted(p for folder in folders() if folder.is_dir() for p in folder.iterdir()
@@ -39,18 +41,24 @@ def _take() -> None:
     given = st.session_state.get("knowledge_file")
     if given is None:
         return
-    try:
-        if given.size > LARGEST:
-            raise ScdiffError(f"'{given.name}' is too large.", f"It has {given.size / 2**20:,.0f} MB.",
-                              "Keep the rows of the genes that you may want to perturb.")
-        kind = Path(given.name).suffix.lower()
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(given.name).stem).strip(".-")[:60] or "vectors"
+    with kept("knowledge_trouble"):
+        kind = uploads.ending_of(given)
         folder = folders()[0 if kind in (".gmt", ".tsv") else 1]
-        atomic_write(folder / f"{stem}{kind}", lambda p: p.write_bytes(given.getvalue()))
-    except ScdiffError as error:
-        st.session_state["knowledge_trouble"] = error.to_dict()
-    else:
-        st.session_state.pop("knowledge_trouble", None)
+        path = uploads.place(given, folder, kind, largest=LARGEST,
+                             fix="Keep the rows of the genes that you may want to perturb.")
+        with TemporaryDirectory() as away:  # a bad file must not take the place of a good one
+            brought = Path(away) / path.name
+            brought.write_bytes(given.getvalue())
+            knowledge.names_in(brought, regulons=kind == ".tsv")
+        atomic_write(path, lambda p: p.write_bytes(given.getvalue()))
+        taken = [n for n in st.session_state.get("train_knowledge", []) if n != path.name]
+        st.session_state["train_knowledge"] = [*taken, path.name]
+
+
+def check(config: TrainConfig, prepared: Prepared) -> None:
+    """Look into the chosen files before a training begins; raises `ScdiffError` where one is of no use."""
+    with st.spinner("Looking into the files"):
+        knowledge.check(config.perturb, prepared)
 
 
 def _pretrained(prepared: Prepared) -> list[JobDir]:
@@ -69,7 +77,7 @@ def _pretrained(prepared: Prepared) -> list[JobDir]:
 
 def settings(prepared: Prepared) -> dict[str, Any]:
     """Draw what the model may learn from; returns the fields of `PerturbConfig` they set."""
-    found = {p.name: p for p in knowledge()}
+    found = {p.name: p for p in files()}
     chosen = st.multiselect(
         "What relates genes", list(found), key="train_knowledge", persist_state="session",
         format_func=lambda n: f"{n} ({WORDS[found[n].suffix.lower()]})", placeholder="co-expression alone",
@@ -81,8 +89,7 @@ def settings(prepared: Prepared) -> dict[str, Any]:
                          on_change=_take)
         st.caption("Kept in the workspace. GO, Reactome and Hallmark are at MSigDB; GenePT, scGPT, ESM and "
                    "fingerprints of drugs are tables of vectors.")
-        if trouble := st.session_state.get("knowledge_trouble"):
-            error_box(trouble)
+        show_kept("knowledge_trouble")
     if chosen:
         st.caption(f"{plural(len(chosen), 'file')} beside the co-expression in control cells.")
     spread = st.selectbox("Cells round the mean", list(SPREADS), format_func=SPREADS.__getitem__, key="train_spread",

@@ -169,6 +169,8 @@ def start_form(dataset: JobDir) -> None:
                 {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name, "task": task, **settings},
                 "The settings",
             )
+            if task == PERTURB:
+                perturb.check(config, prepared)
             run = jobs.create(context.workspace(), config)
             if settings["name"]:
                 run.write_notes(title=settings["name"])

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import anndata as ad
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from scdiff_core import keys
-from scdiff_core.data import gene_ids, values
+from scdiff_core.data import values
+from scdiff_core.data.findings import Finding, many, some
+from scdiff_core.data.names import check_cells, check_genes
 from scdiff_core.data.recover import Recovered
-from scdiff_core.data.roles import CATEGORICAL, CONSTANT, describe_columns
 from scdiff_core.data.stores import NOTES
 from scdiff_core.errors import ScdiffError
 
 MIN_CELLS, MIN_GENES = 10, 2
 FEW_CELLS, FEW_GENES = 200, 100
 MOST_LOST = 0.2  # share of cells or genes that may be left out for values that are no numbers
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found: 'ok', 'note', 'warning' or 'error', with what can be done about it."""
-
-    level: str
-    title: str
-    detail: str
-    fix: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return it as plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -60,16 +45,6 @@ class Checked:
     findings: tuple[Finding, ...]
 
 
-def _some(names: Iterable[object], most: int = 5) -> str:
-    names = list(names)
-    shown = ", ".join(f"'{n}'" for n in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _many(n: int, word: str) -> str:
-    return f"{n:,} {word}" + ("" if n == 1 else "s")
-
-
 def _numeric(adata: ad.AnnData) -> None:
     """Raise where a matrix holds text or objects."""
     X = adata.X
@@ -91,12 +66,12 @@ def _size(adata: ad.AnnData) -> None:
                           "Choose the file that holds the expression values.")
     if adata.n_obs < MIN_CELLS:
         raise ScdiffError("There are too few cells.",
-                          f"The data has {_many(adata.n_obs, 'cell')}; a model needs at least {MIN_CELLS}, and is of "
+                          f"The data has {many(adata.n_obs, 'cell')}; a model needs at least {MIN_CELLS}, and is of "
                           "use from a few hundred on.",
                           "Bring more cells; if each row is a gene, turn the table round.")
     if n_genes < MIN_GENES:
         raise ScdiffError("There are too few genes.",
-                          f"The data has {_many(n_genes, 'gene')}; a model needs at least {MIN_GENES}, and is of use "
+                          f"The data has {many(n_genes, 'gene')}; a model needs at least {MIN_GENES}, and is of use "
                           "from a few hundred on.", "Bring the whole expression matrix.")
 
 
@@ -117,8 +92,8 @@ def _without_bad(adata: ad.AnnData) -> tuple[ad.AnnData, Finding]:
     """
     X = values.to_csr(adata.X)
     seen = values.look(X)
-    words = " and ".join([_many(seen.n_nan, "missing value") + " (NaN)"] * bool(seen.n_nan)
-                         + [_many(seen.n_infinite, "infinite value")] * bool(seen.n_infinite))
+    words = " and ".join([many(seen.n_nan, "missing value") + " (NaN)"] * bool(seen.n_nan)
+                         + [many(seen.n_infinite, "infinite value")] * bool(seen.n_infinite))
     in_cells, in_genes = _bad_parts(X)
     hit_cells, hit_genes = int((in_cells > 0).sum()), int((in_genes > 0).sum())
     cells = in_cells > 0.5 * X.shape[1]
@@ -137,9 +112,9 @@ def _without_bad(adata: ad.AnnData) -> tuple[ad.AnnData, Finding]:
             "leave out, and filling them in would be inventing data.",
             "Find out how they came about and export the matrix again, best as raw counts.")
     kept = ad.AnnData(X[~cells][:, ~genes], obs=adata.obs[~cells], var=adata.var[~genes], uns=dict(adata.uns))
-    lost = " and ".join([_many(int(cells.sum()), "cell")] * bool(cells.any())
-                        + [_many(int(genes.sum()), "gene")] * bool(genes.any()))
-    names = _some(adata.var_names[genes]) if genes.any() else _some(adata.obs_names[cells])
+    lost = " and ".join([many(int(cells.sum()), "cell")] * bool(cells.any())
+                        + [many(int(genes.sum()), "gene")] * bool(genes.any()))
+    names = some(adata.var_names[genes]) if genes.any() else some(adata.obs_names[cells])
     return kept, Finding("warning", f"{lost} with values that are no numbers left out",
                          f"The matrix has {words}; nothing was filled in. Left out: {names}.",
                          "Export the matrix again without missing values to keep them.")
@@ -212,104 +187,6 @@ def _values_finding(chosen: values.Chosen) -> Finding:
                    "Bring the raw counts if you can.")
 
 
-def _genes(var: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    """Give genes unique names: symbols where the file has them, ids without version otherwise."""
-    found: list[Finding] = []
-    var = var.copy(deep=False)
-    names = pd.Index([str(n).strip() for n in var.index])
-    blank = np.array([n in ("", "nan", "None") for n in names])
-    if blank.any():
-        names = pd.Index([f"unnamed_{i}" if b else n for i, (n, b) in enumerate(zip(names, blank, strict=True))])
-        found.append(Finding("note", f"{_many(int(blank.sum()), 'gene')} without a name", "Named 'unnamed_...'."))
-    kind = gene_ids.kind_of(names)
-    species = gene_ids.species_of(names)
-    names, versioned = gene_ids.strip_version(names)
-    if versioned:
-        found.append(Finding("note", f"Versions cut off {_many(versioned, 'Ensembl id')}",
-                             f"Such as '{var.index[0]}' to '{names[0]}'."))
-    if kind in (gene_ids.ENSEMBL_ID, gene_ids.ENSEMBL_VERSIONED):
-        column = gene_ids.symbol_column(var)
-        if column is None:
-            found.append(Finding("note", f"Genes are named by {kind}" + (f" ({species})" if species else ""),
-                                 "No column of the genes holds their symbols."))
-        else:
-            symbols = var[column].astype(object).where(var[column].notna(), "").astype(str).str.strip().to_numpy()
-            var["gene_ids"] = names.to_numpy()
-            names = pd.Index([s or n for s, n in zip(symbols, names, strict=True)])
-            found.append(Finding("note", f"Genes are named by their symbols, from '{column}'",
-                                 f"The file names them by {kind}, which are kept in 'gene_ids'."))
-    elif kind == gene_ids.NUMBER:
-        found.append(Finding("warning", "Genes are named by numbers",
-                             "No marker or mitochondrial gene can be told.", "Give the genes their names."))
-    else:
-        found.append(Finding("ok", "Gene symbols" + (f" ({species})" if species else ""),
-                             f"Such as {_some(names[:3])}."))
-    twice = names[names.duplicated()].unique()
-    if len(twice):
-        extra = int(names.duplicated().sum())
-        found.append(Finding("note", f"{_many(len(twice), 'gene name')} occurring more than once made unique",
-                             f"{_some(twice)}: a number was put behind {extra:,} of them, as in '{twice[0]}-1'."))
-        names = _unique(names)
-    var.index = names
-    return var, found
-
-
-def _unique(names: pd.Index) -> pd.Index:
-    """Put '-1', '-2', ... behind names that occurred before, avoiding names that are there."""
-    taken, seen, out = set(names), dict[str, int](), []
-    for name in names:
-        if name not in seen:
-            seen[name] = 0
-            out.append(name)
-            continue
-        while True:
-            seen[name] += 1
-            new = f"{name}-{seen[name]}"
-            if new not in taken:
-                break
-        taken.add(new)
-        out.append(new)
-    return pd.Index(out)
-
-
-def _cells(obs: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    found: list[Finding] = []
-    obs = obs.copy(deep=False)
-    names = pd.Index(obs.index.astype(str))
-    twice = names[names.duplicated()].unique()
-    if len(twice):
-        found.append(Finding("note", f"{_many(len(twice), 'cell name')} occurring more than once made unique",
-                             f"{_some(twice)}: a number was put behind, as in '{twice[0]}-1'.",
-                             "If these are the same cells twice, remove one copy of each."))
-        names = _unique(names)
-    obs.index = names
-    if keys.SYNTHETIC in obs and obs[keys.SYNTHETIC].astype(str).str.casefold().isin(("true", "1")).any():
-        found.append(Finding("warning", "These cells are synthetic",
-                             "They were generated by a model, not measured.", "Train on measured cells."))
-    infos = describe_columns(obs)
-    single = {i.name: [v for v, n in i.values if n == 1] for i in infos if i.kind == CATEGORICAL}
-    for name, labels in single.items():
-        if labels:
-            found.append(Finding("warning", f"'{name}' has {_many(len(labels), 'label')} with one cell only",
-                                 f"{_some(labels)}: nothing can be learnt from one cell.",
-                                 "Join such labels with others, or leave those cells out."))
-    constant = [i.name for i in infos if i.kind == CONSTANT]
-    if constant:
-        found.append(Finding("note", f"{_many(len(constant), 'column')} with one value only",
-                             f"{_some(constant)}: they tell no cells apart."))
-    missing = [f"'{i.name}' ({i.n_missing:,})" for i in infos if i.kind == CATEGORICAL and i.n_missing]
-    if missing:
-        found.append(Finding("note", "Labels are missing for some cells",
-                             f"In {', '.join(missing[:6])} of {len(obs):,} cells. Cells without a label train the "
-                             "unconditional part."))
-    unused = [str(c) for c in obs.columns if isinstance(obs[c].dtype, pd.CategoricalDtype)
-              and len(obs[c].cat.categories) > obs[c].nunique()]
-    if unused:
-        found.append(Finding("note", f"{_many(len(unused), 'column')} with labels that no cell has",
-                             f"{_some(unused)}: such labels are not offered."))
-    return obs, found
-
-
 def _empty(X: sp.csr_matrix, counts: bool) -> list[Finding]:
     """Tell of cells and genes without a single value; preparing leaves them out."""
     found = []
@@ -322,10 +199,10 @@ def _empty(X: sp.csr_matrix, counts: bool) -> list[Finding]:
     genes = int((~seen).sum())
     word = "count" if counts else "value"
     if cells:
-        found.append(Finding("warning", f"{_many(cells, 'empty cell')}", f"Without a single {word}; preparing leaves "
+        found.append(Finding("warning", f"{many(cells, 'empty cell')}", f"Without a single {word}; preparing leaves "
                              "them out."))
     if genes:
-        found.append(Finding("note", f"{_many(genes, 'empty gene')}", f"Without a single {word} in any cell; preparing "
+        found.append(Finding("note", f"{many(genes, 'empty gene')}", f"Without a single {word} in any cell; preparing "
                              "leaves them out."))
     return found
 
@@ -348,8 +225,8 @@ def check(adata: ad.AnnData) -> Checked:
         found.append(Finding("note", title, detail))
     found.insert(0, _values_finding(chosen))
     found += [Finding(*note) for note in chosen.notes]
-    var, of_genes = _genes(chosen.var)
-    obs, of_cells = _cells(adata.obs)
+    var, of_genes = check_genes(chosen.var)
+    obs, of_cells = check_cells(adata.obs)
     if chosen.recovered is not None:
         back = chosen.recovered
         totals = back.totals if back.totals is not None else np.asarray(back.counts.sum(1)).ravel()

@@ -9,8 +9,9 @@ from scdiff_core.config import InspectConfig
 from scdiff_core.data import gene_ids, plain_obs, qc
 from scdiff_core.data.check import check
 from scdiff_core.data.prepare import known_totals
-from scdiff_core.data.read import read, sniff
+from scdiff_core.data.read import read
 from scdiff_core.data.roles import detect_roles
+from scdiff_core.data.sniff import sniff
 from scdiff_core.workspace import JobDir, atomic_write, write_json, write_text
 
 FINDINGS = "findings.json"

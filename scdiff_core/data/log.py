@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from scdiff_core.data.check import Finding
+from scdiff_core.data.findings import Finding
 
 
 @dataclass

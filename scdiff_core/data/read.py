@@ -1,4 +1,4 @@
-"""Read any source of cells into an AnnData; look at one without reading it; keep typed paths in their root."""
+"""Read any source of cells into an AnnData; keep typed paths in their root."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import anndata as ad
 import h5py
 
 from scdiff_core.config import ReadConfig
-from scdiff_core.data import archive, stores, tables, tenx
+from scdiff_core.data import archive, loom, stores, tables, tenx
 from scdiff_core.errors import ScdiffError, nearest
 
 KNOWN = ".h5ad, 10x .h5, a 10x matrix folder (also as .zip or .tar.gz), .csv, .tsv, .txt (also .gz), .loom or .zarr"
@@ -30,39 +28,6 @@ FOREIGN = {
     ".pickle": "Python pickle", ".npz": "numpy archive", ".npy": "numpy array", ".fastq": "file of raw reads",
     ".bam": "file of aligned reads", ".cloupe": "Loupe file", ".7z": "7-Zip archive", ".rar": "RAR archive",
 }
-
-
-@dataclass(frozen=True)
-class Sniffed:
-    """What a source is, found without reading its values.
-
-    Attributes
-    ----------
-    format
-        h5ad, 10x_h5, 10x_mtx, table, loom, zarr, or archive (whose content is then named in `content`).
-    genomes
-        Of a 10x .h5, or the matrices of a folder that holds several: one must be chosen if more than one.
-    layers
-        Matrices other than X that could be taken, with 'raw' among them.
-    orientation, reason, separator
-        Of a table: what its rows are, by what it was recognised, and what cuts its columns.
-    n_cells, n_genes
-        Where the file tells them cheaply.
-    """
-
-    format: str
-    genomes: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    orientation: str | None = None
-    reason: str = ""
-    separator: str = ""
-    n_cells: int | None = None
-    n_genes: int | None = None
-    content: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
 
 def resolve_in_root(text: str, root: Path) -> Path:
@@ -102,7 +67,8 @@ def resolve_in_root(text: str, root: Path) -> Path:
     return path
 
 
-def _exists(source: str) -> Path:
+def check_exists(source: str) -> Path:
+    """Return the path of a source; raises `ScdiffError` where it is missing, empty or may not be read."""
     path = Path(source).expanduser()
     if not path.exists():
         known = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -130,7 +96,7 @@ def _foreign(path: Path) -> ScdiffError:
                            "zellkonverter." if kind in ("R object", "Seurat file") else ""))
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """Return the format of a file or folder, by what is in it rather than by its ending."""
     if path.is_dir():
         if stores.is_zarr(path):
@@ -221,7 +187,7 @@ def _inside(path: Path, folder: Path) -> Path:
 
 
 def _read_file(path: Path, how: ReadConfig, progress: Callable[[str], None] | None) -> ad.AnnData:
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind == ARCHIVE:
         with tempfile.TemporaryDirectory(prefix="scdiff-") as folder:
             if progress:
@@ -240,7 +206,7 @@ def _read_file(path: Path, how: ReadConfig, progress: Callable[[str], None] | No
         if kind == TENX_H5:
             return tenx.read_h5(path, file, how.genome)
         if kind == LOOM:
-            return stores.read_loom(path, file, how.layer)
+            return loom.read_loom(path, file, how.layer)
         return stores.read_h5ad(path, file, how.layer)
 
 
@@ -266,7 +232,7 @@ def read(source: str, read: ReadConfig = ReadConfig(), *,  # noqa: B008 - frozen
         from scdiff_core.data.demo import load_demo
 
         return load_demo(source.removeprefix("demo:"), progress)
-    path = _exists(source)
+    path = check_exists(source)
     if progress:
         progress(f"reading {path.name}")
     try:
@@ -279,63 +245,4 @@ def read(source: str, read: ReadConfig = ReadConfig(), *,  # noqa: B008 - frozen
     except MemoryError as error:
         raise stores.too_large(path, 4.0 * path.stat().st_size) from error
     except Exception as error:  # a stranger's file can break a reader in any way
-        raise stores.damaged(path, error) from error
-
-
-def _sniff_hdf5(path: Path, kind: str) -> Sniffed:
-    with open_hdf5(path) as file:
-        if kind == TENX_H5:
-            cells, genes = tenx.shape(file)
-            return Sniffed(kind, tenx.genomes(file), n_cells=cells, n_genes=genes)
-        if kind == LOOM:
-            genes, cells = file["matrix"].shape
-            return Sniffed(kind, layers=tuple(file.get("layers", ())), n_cells=cells, n_genes=genes)
-        return _sniff_anndata(file, kind)
-
-
-def _sniff_anndata(root: Any, kind: str) -> Sniffed:
-    def rows(frame: Any) -> int | None:
-        if not hasattr(frame, "keys"):
-            return int(frame.shape[0])
-        index = frame.attrs.get("_index", "_index")
-        return int(frame[index].shape[0]) if index in frame else None
-
-    raw = ["raw"] if stores.has_raw(root) or "raw.X" in root else []
-    return Sniffed(kind, layers=(*root.get("layers", {}), *raw), n_cells=rows(root["obs"]),
-                   n_genes=rows(root["var"]))
-
-
-def sniff(path: Path) -> Sniffed:
-    """Return what a file or folder is, without reading its values.
-
-    Raises
-    ------
-    ScdiffError
-        It is not there, is damaged, or of an unknown kind.
-    """
-    path = _exists(str(path))
-    kind = _kind(path)
-    try:
-        if kind in (H5AD, TENX_H5, LOOM):
-            return _sniff_hdf5(path, kind)
-        if kind == ZARR:
-            return _sniff_anndata(stores.open_zarr(path), kind)
-        if kind == TENX_MTX:
-            folder = path if path.is_dir() else path.parent
-            found = [m for m in tenx.find_matrices(folder) if path.is_dir() or m.matrix == path]
-            size = tenx.header(found[0].matrix) if len(found) == 1 else None
-            return Sniffed(kind, tuple(m.name for m in found) if len(found) > 1 else (),
-                           n_cells=size[0] if size else None, n_genes=size[1] if size else None)
-        if kind == TABLE:
-            layout = tables.detect(path)
-            known = len(layout.columns)
-            cells_in_rows = layout.orientation == "cells_in_rows"
-            return Sniffed(kind, orientation=layout.orientation, reason=layout.reason,
-                           separator=layout.separator_name, n_cells=None if cells_in_rows else known,
-                           n_genes=known if cells_in_rows else None)
-        inside = archive.names(path)
-        return Sniffed(ARCHIVE, content=next((n for n in inside if "matrix.mtx" in n), inside[0] if inside else ""))
-    except ScdiffError:
-        raise
-    except Exception as error:  # as in `read`
         raise stores.damaged(path, error) from error

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from scdiff_core import keys
 from scdiff_core.config import Roles
+from scdiff_core.data.columns import (
+    CATEGORICAL,
+    CONTINUOUS,
+    ID,
+    MOST_CODES,
+    SHOWN,
+    ColumnInfo,
+    describe,
+    describe_columns,
+    tally,
+)
 from scdiff_core.data.gene_ids import fold
 from scdiff_core.data.vocab import as_labels, as_numbers
 from scdiff_core.errors import ScdiffError, nearest
-
-CATEGORICAL, CONTINUOUS, CONSTANT, ID = "categorical", "continuous", "constant", "id"
-SHOWN = 50
-MOST_CODES = 50  # whole numbers of at most so many values can be codes of clusters
 
 CELL_TYPE_NAMES = (
     "celltype", "celltypes", "celltypename", "celltypelabel", "authorcelltype", "celltypeannotation",
@@ -57,91 +63,9 @@ SURE_CONTROLS = set(CONTROLS[:CONTROLS.index("sham")])
 CONTROL_START = re.compile(r"(?:non[-_ ]?targeting|neg(?:ative)?[-_ ]?(?:ctrl|control)|ctrl|control|dmso|vehicle|"
                            r"scrambled?|safe[-_ ]?targeting)(?:[-_ .:]?\d[\w.]*|[-_ ].*)?$|ntc?[-_ .:]\d+$",
                            re.IGNORECASE)
-METRIC = re.compile(r"^n_|_n$|count|genes|umi|feature|score|pct|percent|fraction|mito|ribo|total|size|depth|ratio",
-                    re.IGNORECASE)
 TYPE_WORDS = re.compile(r"\b(?:cells?|t|b|nk|dc|mono\w*|macro\w*|fibro\w*|neuron\w*|epitheli\w*|endotheli\w*|"
                         r"astro\w*|oligo\w*|micro\w*|stem|progenitor\w*|dendritic|platelet\w*|mast|plasma|"
                         r"hepato\w*|alpha|beta|delta|ductal|acinar|erythro\w*|cd\d+\+?)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class ColumnInfo:
-    """One column of the cells, as it is shown.
-
-    Attributes
-    ----------
-    name, kind
-        The column, and 'categorical', 'continuous', 'constant' or 'id' (another value in nearly every cell).
-    n_missing, n_unique
-        Cells without a value, and different values.
-    values
-        The (label, number of cells) pairs, the most frequent first, at most 50; none for ids and measures.
-    role
-        The part it was guessed to play, or None.
-    """
-
-    name: str
-    kind: str
-    n_missing: int
-    values: tuple[tuple[str, int], ...]
-    n_unique: int
-    role: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {**asdict(self), "values": [list(v) for v in self.values]}
-
-
-def _tally(column: pd.Series) -> tuple[list[tuple[str, int]], int]:
-    """Return (label, cells) pairs, the most frequent first, and how many cells have no label."""
-    if not isinstance(column.dtype, pd.CategoricalDtype) and column.dtype == object:
-        column = pd.Series(as_labels(column))
-    raw = column.value_counts(dropna=True)
-    raw = raw[raw > 0]
-    joined: dict[str, int] = {}
-    labels = as_labels(pd.Series(raw.index.astype(object), dtype=object))
-    for label, n in zip(labels, raw.to_numpy(), strict=True):
-        joined[str(label)] = joined.get(str(label), 0) + int(n)
-    joined.pop("", None)
-    pairs = sorted(joined.items(), key=lambda p: (-p[1], p[0]))
-    return pairs, len(column) - sum(joined.values())
-
-
-def _numeric_kind(name: str, column: pd.Series, n_unique: int) -> str:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    values = values[np.isfinite(values)]
-    if not np.all(values == np.rint(values)):
-        return CONTINUOUS
-    running = n_unique == len(values) > 20 and np.ptp(values) == len(values) - 1
-    if running or (n_unique == len(values) > 20 and re.search(r"(^|_)(id|index|barcode)$", name.casefold())):
-        return ID
-    coded = n_unique <= MOST_CODES and n_unique * 5 <= len(values) and not METRIC.search(name)
-    return CATEGORICAL if coded else CONTINUOUS
-
-
-def describe(column: pd.Series) -> ColumnInfo:
-    """Say what kind of column it is, with its values and how often they occur."""
-    name = str(column.name)
-    pairs, n_missing = _tally(column)
-    n_unique, n = len(pairs), len(column) - n_missing
-    numeric = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
-    if n_unique <= 1:
-        kind = CONSTANT
-    elif numeric:
-        kind = _numeric_kind(name, column, n_unique)
-    elif n_unique > MOST_CODES and n_unique * 4 > n and as_numbers(column) is not None:
-        kind = CONTINUOUS  # numbers written as text
-    elif (n_unique == n and n >= 10) or n_unique > max(MOST_CODES, n / 2):
-        kind = ID
-    else:
-        kind = CATEGORICAL
-    shown = tuple(pairs[:SHOWN]) if kind in (CATEGORICAL, CONSTANT) or n_unique <= SHOWN else ()
-    return ColumnInfo(name, kind, n_missing, shown, n_unique)
-
-
-def describe_columns(obs: pd.DataFrame) -> tuple[ColumnInfo, ...]:
-    """Describe every column of the cells."""
-    return tuple(describe(obs[c]) for c in obs.columns)
 
 
 def find_control(values: Iterable[tuple[str, int]], sure: bool = False) -> str | None:
@@ -165,7 +89,7 @@ def _rank(name: str, names: tuple[str, ...]) -> float:
 
 
 def _all_pairs(info: ColumnInfo, obs: pd.DataFrame) -> list[tuple[str, int]]:
-    return list(info.values) if info.n_unique <= SHOWN else _tally(obs[info.name])[0]
+    return list(info.values) if info.n_unique <= SHOWN else tally(obs[info.name])[0]
 
 
 def _perturbation(infos: list[ColumnInfo], obs: pd.DataFrame) -> tuple[str | None, str | None]:
@@ -309,7 +233,7 @@ def validate_roles(roles: Roles, obs: pd.DataFrame) -> None:
     if roles.perturbation is None:
         raise ScdiffError(f"The control label '{roles.control}' has no column.", "No perturbation column is chosen.",
                           "Choose the column of the perturbations too, or no control.")
-    labels = [v for v, _ in _tally(obs[roles.perturbation])[0]]
+    labels = [v for v, _ in tally(obs[roles.perturbation])[0]]
     if str(roles.control) not in labels:
         some = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
         raise ScdiffError(f"'{roles.perturbation}' has no value '{roles.control}'.",

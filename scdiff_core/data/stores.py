@@ -1,4 +1,4 @@
-"""Read .h5ad, .loom and .zarr element by element: only what is needed, in one pass, never unpickled."""
+"""Read .h5ad and .zarr element by element: only what is needed, in one pass, never unpickled."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from scdiff_core.errors import ScdiffError, nearest
 BLOCK = 16_000_000  # dense values taken into memory at once
 MOST_DENSE = 2e11  # values of a dense matrix: beyond it a small file can keep a machine busy for hours
 NOTES = "scdiff_notes"  # uns: pairs (title, detail) of what reading did, told again by `check`
-
-LOOM_CELLS = ("CellID", "cell_id", "obs_names", "CellIDs", "barcode", "barcodes", "Barcode", "cell_names")
-LOOM_GENES = ("Gene", "gene", "var_names", "gene_name", "gene_names", "GeneName", "Symbol", "Accession", "gene_id")
 
 
 def damaged(path: Path, error: BaseException | str) -> ScdiffError:
@@ -93,7 +90,8 @@ def dense_to_csr(source: Any, shape: tuple[int, int]) -> sp.csr_matrix:
     return sp.vstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix(shape, dtype=np.float32)
 
 
-def _numbers(path: Path, item: Any, where: str) -> None:
+def check_numbers(path: Path, item: Any, where: str) -> None:
+    """Refuse a matrix of text or objects; raises `ScdiffError`."""
     if item.dtype.kind not in "biuf":
         raise ScdiffError(f"'{path.name}' cannot be used.",
                           f"Its matrix {where} holds text or objects (type {item.dtype}), not numbers.",
@@ -120,7 +118,7 @@ def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> 
     attributes = dict(item.attrs)
     _fits(path, item)
     if hasattr(item, "dtype"):
-        _numbers(path, item, where)
+        check_numbers(path, item, where)
         if item.ndim == 1 and shape and item.size == shape[0] * shape[1]:
             return to_csr(np.asarray(item[()]).reshape(shape))
         if item.ndim != 2 or (shape and tuple(item.shape) != shape):
@@ -129,7 +127,7 @@ def matrix(path: Path, item: Any, shape: tuple[int, int] | None, where: str) -> 
     kind = str(attributes.get("encoding-type", attributes.get("h5sparse_format", "")))
     if not {"data", "indices", "indptr"} <= set(item.keys()) or kind[:3] not in ("csr", "csc"):
         raise damaged(path, f"{where} is neither a dense nor a sparse matrix")
-    _numbers(path, item["data"], where)
+    check_numbers(path, item["data"], where)
     size = attributes.get("shape", attributes.get("h5sparse_shape"))
     dims = (int(size[0]), int(size[1])) if size is not None else shape
     if dims is None or (shape and dims != shape):
@@ -211,7 +209,7 @@ def read_h5ad(path: Path, file: h5py.File, layer: str | None) -> ad.AnnData:
         return _elements(path, file, layer)
     for key in ("X", "raw.X", "raw/X"):
         if isinstance(file.get(key), h5py.Dataset):
-            _numbers(path, file[key], key)
+            check_numbers(path, file[key], key)
     old = ad.read_h5ad(path)
     if layer:
         if layer not in old.layers and layer != "X" and (layer != "raw" or old.raw is None):
@@ -224,53 +222,6 @@ def read_h5ad(path: Path, file: h5py.File, layer: str | None) -> ad.AnnData:
     if old.raw is not None:
         out.raw = ad.AnnData(to_csr(old.raw.X), obs=pd.DataFrame(index=old.obs_names), var=old.raw.var)
     return out
-
-
-def _names(group: Any, wanted: tuple[str, ...], n: int, stem: str) -> tuple[pd.Index, str | None]:
-    for key in wanted:
-        if key in group and group[key].shape == (n,):
-            return pd.Index([_text(v) for v in group[key][:]]), key
-    return pd.Index([f"{stem}{i}" for i in range(n)]), None
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _attributes(group: Any, index: pd.Index, used: str | None) -> pd.DataFrame:
-    frame = pd.DataFrame(index=index)
-    for key in group:
-        item = group[key]
-        if key == used or not isinstance(item, h5py.Dataset) or item.shape != (len(index),):
-            continue
-        values = item[:]
-        frame[key] = values if values.dtype.kind in "biuf" else pd.Categorical([_text(v) for v in values])
-    return frame
-
-
-def read_loom(path: Path, file: h5py.File, layer: str | None) -> ad.AnnData:
-    """Read an open .loom (genes in rows): values csr float32 [N, G], row and column attributes as var and obs.
-
-    Format: linnarssonlab.org/loompy/format. Raises `ScdiffError` where there is no such layer.
-    """
-    layers = list(file["layers"]) if "layers" in file else []
-    if layer and layer not in layers:
-        raise ScdiffError(f"'{path.name}' has no layer '{layer}'.",
-                          nearest(layer, layers) or f"It has {', '.join(layers) or 'none'}.",
-                          "Choose one of these, or none for its main matrix.")
-    item = file["layers"][layer] if layer else file["matrix"]
-    _numbers(path, item, layer or "matrix")
-    n_genes, n_cells = item.shape
-    if float(n_genes) * n_cells > MOST_DENSE:
-        raise too_large(path, 4.0 * n_genes * n_cells)
-    step = max(1, BLOCK // max(1, n_genes))
-    parts = [sp.csr_matrix(np.ascontiguousarray(item[:, i:i + step].T).astype(np.float32))
-             for i in range(0, n_cells, step)]
-    X = sp.vstack(parts, format="csr") if parts else sp.csr_matrix((n_cells, n_genes), dtype=np.float32)
-    rows, columns = file.get("row_attrs", {}), file.get("col_attrs", {})
-    genes, gene_key = _names(rows, LOOM_GENES, n_genes, "gene_")
-    cells, cell_key = _names(columns, LOOM_CELLS, n_cells, "cell_")
-    return ad.AnnData(X, obs=_attributes(columns, cells, cell_key), var=_attributes(rows, genes, gene_key))
 
 
 def _pickled(value: Any) -> bool:

@@ -3,9 +3,10 @@
 Wu et al. 2023 (Practical and asymptotically exact conditional sampling in diffusion models), algorithm 1, with a
 probit twist. A demand m(z) >= 0 on clean latents has, at noise sigma, about the probability
 
-    Phi(m(x0_hat) / sqrt(tau^2 + v |dm/dz|^2)),    v = sigma^2 / (1 + sigma^2),
+    Phi(m(x0_hat) / sqrt(v (tau^2 + |dm/dz|^2))),    v = sigma^2 / (1 + sigma^2),
 
 where v is the spread of clean data of unit variance given x_t: exact for a margin linear in z and data that are normal.
+tau is what a margin may bend by besides.
 Particles are moved up the gradient of its log, weighted for that, and resampled on islands where the effective
 number falls below half. At the end stands the demand itself, so that what is kept meets it.
 """
@@ -25,6 +26,7 @@ from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
 
 LEAST = -60.0  # log of the least probability that a twist says
+LEAST_SPREAD = 1e-4  # of a margin, so that a clean one is not divided by nothing
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,97 @@ class Particles:
     effective: Tensor
 
 
-def log_twist(objective: Objective, z: Tensor, variance: Tensor, tau: float) -> Tensor:
-    """Return the log of the twist [B] at estimates z [B, D] whose clean latents have this variance (a scalar).
+def log_twist(objective: Objective, z: Tensor, variance: Tensor, tau: float, x: Tensor | None = None,
+              sigma: Tensor | None = None) -> Tensor:
+    """Return the log of the twist [B] at estimates z [B, D] whose clean latents have this variance (a scalar, or [D]).
 
-    Its gradient treats the width of the probit as given.
+    Its gradient treats the width of the probit as given. `x` [B, D] are the latents with noise sigma that the
+    estimates are of; without them z are taken for clean.
     """
     margins = objective.margins(z)
-    total = objective.log_weight(z)
+    total = objective.log_weight(z) if x is None or sigma is None else objective.log_weight_on_the_way(x, z, sigma)
     if margins.shape[1]:
-        width = _slopes(margins, z).square().sum(-1) if z.requires_grad else None
-        if width is None:
+        slopes = _slopes(margins, z) if z.requires_grad else None
+        if slopes is None:
             with torch.enable_grad():
                 at = z.detach().requires_grad_(True)
-                width = _slopes(objective.margins(at), at).square().sum(-1)
-        spread = (tau**2 + variance * width.detach()).sqrt()
+                slopes = _slopes(objective.margins(at), at)
+        width = (slopes.detach().square() * variance).sum(-1)
+        spread = (tau**2 * variance.mean() + width + LEAST_SPREAD**2).sqrt()
         total = total + torch.special.log_ndtr(margins / spread).clamp(min=LEAST).sum(1)
     return total
+
+
+def look(denoiser: Denoiser, x: Tensor, t: Tensor, sigma: Tensor, condition: Condition, objective: Objective,
+         tau: float, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the estimate of clean latents [B, D], the log twist there [B], and its gradient in x [B, D].
+
+    Raises
+    ------
+    ScdiffError
+        The objective is not finite for any cell.
+    """
+    with torch.enable_grad():
+        at = x.detach().requires_grad_(True)
+        x0_hat = denoiser(at, t, condition)
+        twist = log_twist(objective, x0_hat, variance, tau, at, sigma)
+        gradient = torch.autograd.grad(twist.sum(), at)[0] if twist.requires_grad else torch.zeros_like(at)
+    twist = twist.detach()
+    fine = torch.isfinite(twist)
+    if not fine.any():
+        raise ScdiffError("The design came apart.", "The objective is not a finite number for any cell.",
+                          "Check the custom objective, or take it out.")
+    bad = ~(fine & torch.isfinite(gradient).all(1))
+    return (x0_hat.detach(), torch.where(fine, twist, torch.full_like(twist, LEAST * 10)),
+            gradient.masked_fill(bad[:, None], 0.0))
+
+
+def ahead(x: Tensor, x0_hat: Tensor, gradient: Tensor, sigma: Tensor, below: Tensor, most: float,
+          variance: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return where a step from sigma to the noise `below` leads, its move up the gradient, and its spread.
+
+    The step is that of ancestral sampling (Ho et al. 2020, eq. 6 and 7, for alpha = 1), widened by what is not known of
+    the clean latents, `variance` [D], where that is given (Bao et al. 2022, Analytic-DPM, eq. 8): few steps lose no
+    spread then. The move is `most` of its standard deviations at the longest.
+    """
+    kept = (below / sigma) ** 2
+    spread = below * (1 - kept).sqrt()
+    if variance is not None:
+        spread = (spread**2 + (1 - kept) ** 2 * variance).sqrt()
+    move = (sigma**2 - below**2) * gradient
+    longest = most * (spread if spread.dim() == 0 else spread.square().mean().sqrt())
+    move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
+    return x0_hat + kept * (x - x0_hat) + move, move, spread
+
+
+def levels(schedule: Schedule, start: float, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the times from `start` to 0, and sigma there; raises `ValueError` where alpha is not 1."""
+    times = torch.linspace(start, 0, steps, dtype=torch.float64)
+    alpha, sigma = schedule(times)
+    if not torch.all(alpha == 1):
+        raise ValueError("twisted sampling needs a schedule with alpha = 1, such as Karras")
+    return times, sigma.to(dtype)
+
+
+def _variance(sigma: Tensor, unknown: Tensor | None) -> Tensor:
+    """Return the variance of clean latents given noisy ones at each sigma, [steps] or [steps, D]."""
+    return sigma**2 / (1 + sigma**2) if unknown is None else unknown
+
+
+@torch.no_grad()
+def unknown_at(denoiser: Denoiser, schedule: Schedule, start: float, steps: int, z: Tensor, condition: Condition,
+               generator: torch.Generator) -> Tensor:
+    """Return the variance of clean latents given noisy ones at each step from t = `start`, [steps, D].
+
+    It is the mean squared error of the denoiser on known clean latents z [N, D], dimension by dimension.
+    """
+    times, sigma = levels(schedule, start, steps, z.dtype)
+    return torch.stack([(denoiser(z + s * _noise(z, generator), t, condition) - z).square().mean(0)
+                        for t, s in zip(times, sigma, strict=True)])
+
+
+def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
 
 
 def _slopes(margins: Tensor, z: Tensor) -> Tensor:
@@ -103,9 +180,12 @@ class TwistedSMC:
     islands
         The particles are dealt to so many, each resampled by itself: one population alone varies by its seed.
     tau
-        Softness of the demands while there is noise, in their own units.
+        Softness of the demands in their own units while there is nothing but noise; it goes as the noise does.
     most
         The longest move up the gradient in one step, in standard deviations of that step.
+    unknown
+        [steps, D]: the variance of clean latents given noisy ones at each step (`unknown_at`); None: that of data of
+        unit variance in the twist, and plain ancestral steps.
     """
 
     denoiser: Denoiser
@@ -114,6 +194,7 @@ class TwistedSMC:
     islands: int = 4
     tau: float = 0.05
     most: float = 3.0
+    unknown: Tensor | None = None
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
                 start: float = 1.0, chosen: bool = False) -> Iterator[Particles]:
@@ -128,30 +209,28 @@ class TwistedSMC:
         ScdiffError
             The objective is not finite at any particle.
         """
-        times = torch.linspace(start, 0, self.steps, dtype=torch.float64)
-        sigma = self.schedule(times)[1].to(x.dtype)
+        times, sigma = levels(self.schedule, start, self.steps, x.dtype)
         n = len(x)
         weight = torch.zeros(n, dtype=x.dtype, device=x.device)
         ancestor = torch.arange(n, device=x.device)
-        x0_hat, twist, gradient = self._look(x, times[0], sigma[0], condition, objective)
+        variance = _variance(sigma, self.unknown)
+        x0_hat, twist, gradient = look(self.denoiser, x, times[0], sigma[0], condition, objective, self.tau,
+                                       variance[0])
         weight = weight if chosen else weight + twist
         for i in range(self.steps - 1):
-            # the step of ancestral sampling (Ho et al. 2020, eq. 6 and 7, for alpha = 1), moved up the gradient
-            kept = (sigma[i + 1] / sigma[i]) ** 2
-            spread = sigma[i + 1] * (1 - kept).sqrt()
-            middle = x0_hat + kept * (x - x0_hat)
-            move = (sigma[i] ** 2 - sigma[i + 1] ** 2) * gradient
-            move = move * (self.most * spread / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-            x = middle + move + spread * noise
-            before = twist
-            x0_hat, twist, gradient = self._look(x, times[i + 1], sigma[i + 1], condition, objective)
+            middle, move, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
+                                         None if self.unknown is None else self.unknown[i])
+            noise = _noise(x, generator)
+            x, before = middle + spread * noise, twist
+            x0_hat, twist, gradient = look(self.denoiser, x, times[i + 1], sigma[i + 1], condition, objective, self.tau,
+                                           variance[i + 1])
             # log of the step's own density over that of the moved one: of two normals of the same spread
             own = ((noise**2).sum(1) - ((noise + move / spread) ** 2).sum(1)) / 2
             weight = weight + own + twist - before
             weight, effective, taken = self._settle(weight, generator)
             if taken is not None:
                 x, x0_hat, twist, gradient, ancestor = (v[taken] for v in (x, x0_hat, twist, gradient, ancestor))
+                condition = condition.rows(taken)
             yield Particles(i + 1, self.steps, float(times[i + 1]), x, x0_hat, weight, ancestor, effective)
         met = (objective.margins(x0_hat) >= 0).all(1)
         weight = weight - twist + objective.log_weight(x0_hat)
@@ -167,40 +246,24 @@ class TwistedSMC:
         """
         at = torch.ones((), dtype=torch.float64)
         sigma = self.schedule(at)[1].to(x.dtype)
+        variance = _variance(sigma[None], self.unknown)[0]
         twist = []
         with torch.no_grad():
             for start in range(0, len(x), n):
                 rows = slice(start, start + n)
                 x0_hat = self.denoiser(x[rows], at.to(x.dtype), condition.rows(rows))
-                twist.append(log_twist(objective, x0_hat, sigma**2 / (1 + sigma**2), self.tau))
+                twist.append(log_twist(objective, x0_hat, variance, self.tau, x[rows], sigma))
         weight = torch.cat(twist)
         weight = torch.where(torch.isfinite(weight), weight, torch.full_like(weight, LEAST * 10))
         drawn = resample(weight[None], generator, n)[0]
         return drawn[torch.randperm(n, generator=generator).to(x.device)]  # each island has some of every kind
-
-    def _look(self, x: Tensor, t: Tensor, sigma: Tensor, condition: Condition,
-              objective: Objective) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the estimate of clean latents, the log twist there, and its gradient in x."""
-        with torch.enable_grad():
-            at = x.detach().requires_grad_(True)
-            x0_hat = self.denoiser(at, t, condition)
-            twist = log_twist(objective, x0_hat, sigma**2 / (1 + sigma**2), self.tau)
-            gradient = torch.autograd.grad(twist.sum(), at)[0] if twist.requires_grad else torch.zeros_like(at)
-        twist = twist.detach()
-        fine = torch.isfinite(twist)
-        if not fine.any():
-            raise ScdiffError("The design came apart.", "The objective is not a finite number for any cell.",
-                              "Check the custom objective, or take it out.")
-        bad = ~(fine & torch.isfinite(gradient).all(1))
-        return (x0_hat.detach(), torch.where(fine, twist, torch.full_like(twist, LEAST * 10)),
-                gradient.masked_fill(bad[:, None], 0.0))
 
     def _by_island(self, weight: Tensor) -> Tensor:
         return weight.view(self.islands, -1)
 
     def _normal(self, weight: Tensor) -> Tensor:
         """Return log weights that sum to one within each island; -inf where an island has none at all."""
-        return torch.nan_to_num(self._by_island(weight).log_softmax(1), nan=-torch.inf).reshape(-1)
+        return torch.nan_to_num(self._by_island(weight).log_softmax(1), nan=-torch.inf, neginf=-torch.inf).reshape(-1)
 
     def _effective(self, weight: Tensor) -> Tensor:
         """Return the effective number of particles of each island, [I] (Kong, Liu and Wong 1994)."""
@@ -235,28 +298,23 @@ class GradientGuidance:
     recurrence: int = 1
     tau: float = 0.05
     most: float = 3.0
+    unknown: Tensor | None = None
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
                 start: float = 1.0) -> Iterator[Particles]:
         """Walk as `TwistedSMC.iterate` does; weights are even, and -inf at the end where a demand is not met."""
-        smc = TwistedSMC(self.denoiser, self.schedule, self.steps, 1, self.tau, self.most)
-        times = torch.linspace(start, 0, self.steps, dtype=torch.float64)
-        sigma = self.schedule(times)[1].to(x.dtype)
+        times, sigma = levels(self.schedule, start, self.steps, x.dtype)
+        variance = _variance(sigma, self.unknown)
         ancestor, even = torch.arange(len(x), device=x.device), torch.zeros(len(x), dtype=x.dtype, device=x.device)
-
-        def noise() -> Tensor:
-            return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-
         for i in range(self.steps - 1):
-            kept = (sigma[i + 1] / sigma[i]) ** 2
-            spread = sigma[i + 1] * (1 - kept).sqrt()
             for again in range(self.recurrence):
-                x0_hat, _, gradient = smc._look(x, times[i], sigma[i], condition, objective)
-                move = (sigma[i] ** 2 - sigma[i + 1] ** 2) * gradient
-                move = move * (self.most * spread / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-                ahead = x0_hat + kept * (x - x0_hat) + move + spread * noise()
-                last = again == self.recurrence - 1
-                x = ahead if last else ahead + (sigma[i] ** 2 - sigma[i + 1] ** 2).sqrt() * noise()
+                x0_hat, _, gradient = look(self.denoiser, x, times[i], sigma[i], condition, objective, self.tau,
+                                           variance[i])
+                middle, _, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
+                                          None if self.unknown is None else self.unknown[i])
+                x = middle + spread * _noise(x, generator)
+                if again < self.recurrence - 1:
+                    x = x + (sigma[i] ** 2 - sigma[i + 1] ** 2).sqrt() * _noise(x, generator)
             yield Particles(i + 1, self.steps, float(times[i + 1]), x, x0_hat, even, ancestor, even[:1])
         x0_hat = self.denoiser(x, times[-1], condition).detach()
         met = (objective.margins(x0_hat) >= 0).all(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from scdiff_core import keys
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.batches import Cells
 from scdiff_core.engine.model import Model
-from scdiff_core.nn.codec import Codec
+from scdiff_core.nn.codec import VAE, Codec, CountHead
 
-MOST = 20_000  # real cells that are looked at
+MOST = 50_000  # real cells that are looked at
 CHUNK = 1024
 
 
@@ -31,9 +31,9 @@ def levels(codec: Codec, z: Tensor, genes: Tensor) -> Tensor:
     return torch.log1p(keys.TARGET_SUM * share)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Denoised:
-    """The training cells of a model, at most `MOST`, drawn evenly.
+    """The cells of a split of a model's dataset, at most `MOST`, drawn evenly.
 
     Attributes
     ----------
@@ -43,29 +43,59 @@ class Denoised:
         One draw of their codes, [N, D]: a cell's own code is known as well as its counts say, no better.
     types
         Their cell types as text [N]; "" where there is none.
+    codes, conts
+        Their conditions, int64 [N, Ccat] and float32 [N, Ccont].
     """
 
     model: Model
     rows: np.ndarray
     z: Tensor
     types: np.ndarray
+    codes: np.ndarray
+    conts: np.ndarray
+    known: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # gene -> levels: edited again and again
+    kept: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, model: Model, prepared: Prepared, split: str = keys.TRAIN, seed: int = 0) -> Denoised:
-        """Encode the cells of a split."""
-        cells = Cells(prepared, prepared.rows(split), model.device).some(MOST)
+    def of(cls, model: Model, prepared: Prepared, split: str = keys.TRAIN, seed: int = 0,
+           rows: np.ndarray | None = None) -> Denoised:
+        """Encode the cells of a split, or some rows."""
+        cells = Cells(prepared, prepared.rows(split) if rows is None else rows, model.device).some(MOST)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             z = torch.cat([model.codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks(CHUNK)])
         known = prepared.roles.cell_type is not None
         types = prepared.labels(keys.CELL_TYPE)[cells.rows] if known else np.full(len(cells.rows), "")
-        return cls(model, cells.rows, z, types)
+        return cls(model, cells.rows, z, types, cells.condition.codes.cpu().numpy(),
+                   cells.condition.conts.cpu().numpy())
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @torch.no_grad()
     def levels(self, genes: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Return gene -> denoised expression [N] (log1p) of known genes."""
-        place = {str(g): i for i, g in enumerate(self.model.genes)}
-        index = torch.tensor([place[g] for g in genes], dtype=torch.int64, device=self.z.device)
-        found = torch.cat([levels(self.model.codec, self.z[i:i + CHUNK], index)
-                           for i in range(0, len(self.z), CHUNK)]).cpu().numpy()
-        return {g: found[:, i] for i, g in enumerate(genes)}
+        """Return gene -> denoised expression [N] (log1p) of known genes; each is reckoned once."""
+        new = tuple(g for g in dict.fromkeys(genes) if g not in self.known)
+        if new:
+            place = {str(g): i for i, g in enumerate(self.model.genes)}
+            index = torch.tensor([place[g] for g in new], dtype=torch.int64, device=self.z.device)
+            found = self._levels(index).cpu().numpy()
+            self.known.update({g: np.ascontiguousarray(found[:, i]) for i, g in enumerate(new)})
+        return {g: self.known[g] for g in genes}
+
+    def _levels(self, index: Tensor) -> Tensor:
+        """Return the levels [N, k] of some genes; of counts by features that are kept, since their sums take long."""
+        codec = self.model.codec
+        if not (isinstance(codec, VAE) and isinstance(codec.head, CountHead)):
+            return torch.cat([levels(codec, self.z[i:i + CHUNK], index) for i in range(0, len(self.z), CHUNK)])
+        head = codec.head.logits
+        if not self.kept:
+            hidden, norm = [], []
+            for i in range(0, len(self.z), CHUNK):
+                z = self.z[i:i + CHUNK]
+                raw = torch.cat([z[:, :codec.n_latent] * codec.scale + codec.shift, z[:, codec.n_latent:]], 1)
+                hidden.append(codec.decoder(raw))
+                norm.append(head(hidden[-1]).logsumexp(1))
+            self.kept.update(hidden=torch.cat(hidden), norm=torch.cat(norm))
+        logits = self.kept["hidden"] @ head.weight[index].T + head.bias[index]
+        return torch.log1p(keys.TARGET_SUM * (logits - self.kept["norm"][:, None]).exp())

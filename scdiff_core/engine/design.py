@@ -1,45 +1,41 @@
-"""Designed cells: codes that meet a target, sampled from the model, and the figures that say how good they are."""
+"""Designed cells: codes that meet a target, sampled from the model, from noise or from cells that are there."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from scdiff_core.analysis.design import feasibility
-from scdiff_core.config import FORMAT, Frozen, GenerateConfig
+from scdiff_core.config import GenerateConfig
+from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DDPM
-from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC
+from scdiff_core.diffusion.schedule import Karras
+from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC, unknown_at
+from scdiff_core.engine import custom
 from scdiff_core.engine.denoised import Denoised
+from scdiff_core.engine.design_config import DesignConfig
+from scdiff_core.engine.design_live import facts
 from scdiff_core.engine.generate import conditions
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import TargetObjective, Types
+from scdiff_core.engine.train_diffusion import SCHEDULE as LEARNT
 from scdiff_core.nn.condition import Condition
-from scdiff_core.target import Target, check
+from scdiff_core.target import Target
 
+SCHEDULE = Karras(LEARNT.ratio_min, LEARNT.ratio_max)  # alpha is 1, as twisted sampling wants it
 ISLANDS, PARTICLES = 4, 2  # islands, and particles for each cell that is asked for
 START = 8  # starts (noise and conditions) that are looked at for each particle
 ROUNDS = 3  # further attempts where too few cells met the target
-STEPS = 30
-
-
-class DesignConfig(Frozen):
-    """What to design, and how."""
-
-    kind: Literal["design"] = "design"
-    format: int = FORMAT
-    run: str
-    target: Target
-    n_cells: int = Field(default=512, ge=1)
-    method: Literal["smc", "gradient", "recurrence"] = "smc"
-    steps: int = Field(default=STEPS, ge=2)
-    tau: float = Field(default=0.05, gt=0)  # softness of hard rows on the way, log1p
-    seed: int = 0
+RECURRENCE = 4
+MEASURED = 512  # real cells on which the denoiser's error is measured
+MOVES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)  # how far cells are moved, in search of the least that suffices
+PILOT, PILOT_STEPS = 256, 15  # particles and steps of that search
+ENOUGH, KEPT = 0.9, 0.25  # share of the pilot that has to meet the target, and of its cells that have to be left
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,16 @@ class DesignProgress:
     done: int
     total: int
     z: Tensor
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Cells to start from: codes [m, D], conditions, and which cells of the dataset these are, int64 [m]."""
+
+    z: Tensor
+    codes: np.ndarray
+    conts: np.ndarray
+    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,10 @@ class Designed:
         With its levels filled in.
     feasibility
         What real cells say of it.
+    start
+        The cell of the dataset that each began from, int64 [n]; None from noise.
+    move, tried
+        How far cells were sent back, and what the search for the least found: (how far, share that met the target).
     """
 
     z: Tensor
@@ -81,67 +91,171 @@ class Designed:
     ancestors: int
     target: Target
     feasibility: feasibility.Feasibility
+    start: np.ndarray | None = None
+    move: float | None = None
+    tried: tuple[tuple[float, float], ...] = ()
 
 
-def design(model: Model, real: Denoised, config: DesignConfig) -> Generator[DesignProgress, None, Designed]:
-    """Sample codes that meet a target; the generator's return value is `Designed`.
+@dataclass(frozen=True)
+class Task:
+    """A target ready to be sampled: its levels filled in, its objective, and what real cells say of it."""
+
+    target: Target
+    objective: TargetObjective
+    feasibility: feasibility.Feasibility
+    fits: np.ndarray  # bool [N] of the real cells: of the type that is asked for
+
+
+def design(model: Model, real: Denoised, config: DesignConfig,
+           begin: Begin | None = None) -> Generator[DesignProgress, None, Designed]:
+    """Sample codes that meet a target; the generator's return value is `Designed`. Closing it lets go at once.
+
+    Parameters
+    ----------
+    begin
+        The cells to start from where the target has a `start`.
 
     Raises
     ------
     ScdiffError
-        The target cannot be followed: empty, contradicting, an unknown gene or type, a level beyond any cell.
+        The target cannot be followed: empty, contradicting, an unknown gene or type, a level beyond any cell, a type
+        of a model that knows none, a custom objective that fails or is not allowed.
     """
-    target, objective, found = prepare(model, real, config.target)
+    task = prepare(model, real, config.target, config.custom)
     generator = torch.Generator().manual_seed(config.seed)
     n, kept, done = config.n_cells, [], 0
     size = ISLANDS * -(-max(PARTICLES * n, 256) // ISLANDS)
+    move: float = 1.0
+    tried: tuple[tuple[float, float], ...] = ()
+    if begin is not None:
+        begin = _as_type(model, task.target, begin)
+        asked = task.target.start.move if task.target.start is not None else None
+        move, tried = (asked, ()) if asked is not None else (yield from _least(model, real, task, config, begin))
     total = ROUNDS * config.steps
+    smc = _sampler(model, real, config, config.steps, move)
     for _ in range(ROUNDS):
-        where = {} if target.cell_type is None or model.roles.cell_type is None else {
-            model.roles.cell_type: target.cell_type}
-        asked = GenerateConfig(run=model.run, n_cells=START * size, where=where)
-        codes, conts = conditions(model, asked, generator)
-        sizes = tuple(len(c.values) for c in model.vocab.categorical)
-        condition = Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(model.device)
-        schedule = model.denoiser.schedule
-        x = DDPM(model.denoiser, schedule, 1).start(START * size, model.codec.n_dims, generator, model.device)
-        smc = TwistedSMC(model.denoiser, schedule, config.steps, ISLANDS, config.tau)
-        first = smc.choose_start(x, condition, objective, size, generator)  # the quick choices as well
-        x, condition = x[first], condition.rows(first)
-        codes, conts = codes[first.cpu().numpy()], conts[first.cpu().numpy()]
+        if begin is None:
+            x, condition, codes, conts = _from_noise(model, smc, task, size, generator)
+            origin = np.full(size, -1)
+        else:
+            x, condition, origin = _from_cells(model, begin, move, size, generator)
+            codes, conts = begin.codes[origin], begin.conts[origin]
         last = None
-        walk = smc.iterate(x, condition, objective, generator, chosen=True) if config.method == "smc" else \
-            _guidance(model, config).iterate(x, condition, objective, generator)
-        for last in walk:
+        for last in _walk(smc, config, x, condition, task, generator, move, begin is None):
             done += 1
             yield DesignProgress(done, total, last.x0_hat)
         assert last is not None
-        kept.append(_take(last, codes, conts))
+        kept.append(_take(last, codes, conts, origin))
         if sum(int(np.isfinite(k.weight).sum()) for k in kept) >= n:
             break
     yield DesignProgress(total, total, kept[-1].z)
-    return _choose(kept, n, objective, target, found, generator)
+    return _choose(kept, n, task, generator, begin, None if begin is None else move, tried)
 
 
-def prepare(model: Model, real: Denoised, target: Target,
-            ) -> tuple[Target, TargetObjective, feasibility.Feasibility]:
-    """Return a target with its levels filled in, its objective, and what real cells say of it."""
-    target = check(target, model.genes)
-    if target.cell_type is not None and model.roles.cell_type is not None:
-        model.vocab.index(model.roles.cell_type, target.cell_type)  # unknown types are told, with the nearest
-    levels = real.levels(target.needed())
-    known = (real.types != "").any()
-    among = real.types == target.cell_type if known and target.cell_type is not None else None
-    target = feasibility.fill(target, levels, among)
-    found = feasibility.assess(target, levels, real.types if known else None)
-    types = Types(real.z, real.types) if known and len(set(real.types.tolist()) - {""}) > 1 else None
-    return target, TargetObjective(model.codec, model.genes, target, levels, types), found
+def prepare(model: Model, real: Denoised, target: Target, allowed: bool = False) -> Task:
+    """Return a target with its levels filled in, its objective, and what real cells say of it; raises as `design`.
+
+    `allowed` says that a custom objective may run.
+    """
+    found = facts(model, real, target)
+    target = found.target
+    own = None if target.objective is None else custom.load(Path(target.objective), model.genes.tolist(), allowed)
+    typed = target.cell_type is not None or bool(target.away_from)
+    several = len(set(real.types.tolist()) - {""}) > 1
+    classes = Types(real.z, real.types) if typed and several else None
+    return Task(target, TargetObjective(model.codec, model.genes, target, found.levels, classes, own),
+                found.feasibility, found.fits)
 
 
-def _guidance(model: Model, config: DesignConfig) -> GradientGuidance:
-    """Return the quick sampler that a configuration asks for."""
-    return GradientGuidance(model.denoiser, model.denoiser.schedule, config.steps,
-                            4 if config.method == "recurrence" else 1, config.tau)
+def _sampler(model: Model, real: Denoised, config: DesignConfig, steps: int, move: float) -> TwistedSMC:
+    """Return the sampler from t = `move`, with what is not known of clean codes measured on those of real cells."""
+    denoiser = exploding(model)
+    rows = np.linspace(0, len(real) - 1, min(MEASURED, len(real))).round().astype(np.int64)
+    condition = condition_of(model, real.codes[rows], real.conts[rows])
+    unknown = unknown_at(denoiser, SCHEDULE, move, steps, real.z[torch.from_numpy(rows).to(real.z.device)], condition,
+                         torch.Generator().manual_seed(0))
+    return TwistedSMC(denoiser, SCHEDULE, steps, ISLANDS, config.tau, unknown=unknown)
+
+
+def _walk(smc: TwistedSMC, config: DesignConfig, x: Tensor, condition: Condition, task: Task,
+          generator: torch.Generator, move: float, chosen: bool) -> Generator[Particles, None, None]:
+    """Go from noisy codes at t = `move` to clean ones in the way that is asked for."""
+    if config.method == "smc":
+        yield from smc.iterate(x, condition, task.objective, generator, move, chosen)
+    else:
+        again = RECURRENCE if config.method == "recurrence" else 1
+        quick = GradientGuidance(smc.denoiser, smc.schedule, smc.steps, again, smc.tau, smc.most, smc.unknown)
+        yield from quick.iterate(x, condition, task.objective, generator, move)
+
+
+def exploding(model: Model) -> Preconditioned:
+    """Return the denoiser under the schedule that designs go by; one network serves every schedule."""
+    return Preconditioned(model.denoiser.network, SCHEDULE, model.denoiser.preconditioning)
+
+
+def condition_of(model: Model, codes: np.ndarray, conts: np.ndarray) -> Condition:
+    """Return conditions as `engine.generate.conditions` gives them, for a denoiser."""
+    sizes = tuple(len(c.values) for c in model.vocab.categorical)
+    return Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(model.device)
+
+
+def _from_noise(model: Model, smc: TwistedSMC, task: Task, size: int, generator: torch.Generator,
+                ) -> tuple[Tensor, Condition, np.ndarray, np.ndarray]:
+    """Return `size` noises with their conditions, chosen of many by what they are likely to become."""
+    target = task.target
+    where = {} if target.cell_type is None or model.roles.cell_type is None else {
+        model.roles.cell_type: target.cell_type}
+    asked = GenerateConfig(run=model.run, n_cells=START * size, where=where)
+    codes, conts = conditions(model, asked, generator)
+    condition = condition_of(model, codes, conts)
+    x = DDPM(smc.denoiser, SCHEDULE, 1).start(START * size, model.codec.n_dims, generator, model.device)
+    first = smc.choose_start(x, condition, task.objective, size, generator)  # for the quick choices as well
+    chosen = first.cpu().numpy()
+    return x[first], condition.rows(first), codes[chosen], conts[chosen]
+
+
+def _as_type(model: Model, target: Target, begin: Begin) -> Begin:
+    """Return the cells to start from as cells of the type that is asked for; of any, where none is."""
+    column = model.roles.cell_type
+    if column is None:
+        return begin
+    covariate = model.vocab.find(column)
+    codes = begin.codes.copy()
+    codes[:, model.vocab.categorical.index(covariate)] = covariate.null if target.cell_type is None else \
+        model.vocab.index(column, target.cell_type)
+    return Begin(begin.z, codes, begin.conts, begin.rows)
+
+
+def _from_cells(model: Model, begin: Begin, move: float, size: int,
+                generator: torch.Generator) -> tuple[Tensor, Condition, np.ndarray]:
+    """Return the cells with the noise of t = `move`, each about equally often, their conditions, and which each is."""
+    order = torch.cat([torch.randperm(len(begin.z), generator=generator) for _ in range(-(-size // len(begin.z)))])
+    origin = order[:size][torch.randperm(size, generator=generator)]
+    sigma = SCHEDULE(torch.tensor(move, dtype=torch.float64))[1].float()
+    z = begin.z[origin.to(begin.z.device)]
+    noise = torch.randn(z.shape, generator=generator).to(z)
+    which = origin.numpy()
+    return z + sigma * noise, condition_of(model, begin.codes[which], begin.conts[which]), which
+
+
+def _least(model: Model, real: Denoised, task: Task, config: DesignConfig, begin: Begin,
+           ) -> Generator[DesignProgress, None, tuple[float, tuple[tuple[float, float], ...]]]:
+    """Return the least of `MOVES` at which enough cells come to meet the target, and what was tried."""
+    generator = torch.Generator().manual_seed(config.seed)
+    tried = []
+    for i, move in enumerate(MOVES):
+        x, condition, _ = _from_cells(model, begin, move, PILOT, generator)
+        last = None
+        smc = _sampler(model, real, config, PILOT_STEPS, move)
+        for last in _walk(smc, config, x, condition, task, generator, move, False):
+            yield DesignProgress(0, ROUNDS * config.steps, last.x0_hat)
+        assert last is not None
+        good = torch.isfinite(last.log_weight).cpu().numpy()
+        left = len(np.unique(last.ancestor.cpu().numpy()[good])) / PILOT
+        tried.append((move, round(float(good.mean()), 3)))
+        if (good.mean() >= ENOUGH and left >= KEPT) or i == len(MOVES) - 1:
+            break
+    return tried[-1][0], tuple(tried)
 
 
 @dataclass(frozen=True)
@@ -151,27 +265,30 @@ class _Kept:
     ancestor: np.ndarray
     codes: np.ndarray
     conts: np.ndarray
+    origin: np.ndarray
 
 
-def _take(last: Particles, codes: np.ndarray, conts: np.ndarray) -> _Kept:
+def _take(last: Particles, codes: np.ndarray, conts: np.ndarray, origin: np.ndarray) -> _Kept:
     """Return the end of a round; a resampled particle has the conditions of its ancestor."""
     ancestor = last.ancestor.cpu().numpy()
-    return _Kept(last.x0_hat, last.log_weight.cpu().numpy(), ancestor, codes[ancestor], conts[ancestor])
+    return _Kept(last.x0_hat, last.log_weight.cpu().numpy(), ancestor, codes[ancestor], conts[ancestor],
+                 origin[ancestor])
 
 
 @torch.no_grad()
-def _choose(kept: list[_Kept], n: int, objective: TargetObjective, target: Target,
-            found: feasibility.Feasibility, generator: torch.Generator) -> Designed:
+def _choose(kept: list[_Kept], n: int, task: Task, generator: torch.Generator, begin: Begin | None,
+            move: float | None, tried: tuple[tuple[float, float], ...]) -> Designed:
     """Draw n cells by their weights, none twice; where too few meet the target, the nearest to it fill up."""
     z = torch.cat([k.z for k in kept])
     weight = np.concatenate([k.weight for k in kept])
     ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
-    codes, conts = np.concatenate([k.codes for k in kept]), np.concatenate([k.conts for k in kept])
-    margins = objective.all_margins(z).cpu().numpy()
+    codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
+    margins = task.objective.all_margins(z).cpu().numpy()
     # the largest of log weights with Gumbel noise: a draw in proportion to weights without putting back
     noise = -np.log(-np.log(torch.rand(len(weight), generator=generator, dtype=torch.float64).numpy() + 1e-300))
-    hard = margins[:, objective.hard.cpu().numpy()] if len(objective.hard) else np.zeros((len(weight), 1))
+    hard = margins[:, task.objective.hard.cpu().numpy()]
     short = np.minimum(hard, 0).sum(axis=1)
     order = np.lexsort((-np.where(np.isfinite(weight), weight + noise, short), ~np.isfinite(weight)))[:n]
     return Designed(z[torch.from_numpy(order).to(z.device)], np.isfinite(weight[order]), margins[order], codes[order],
-                    conts[order], len(np.unique(ancestor[order])), target, found)
+                    conts[order], len(np.unique(ancestor[order])), task.target, task.feasibility,
+                    None if begin is None else begin.rows[origin[order]], move, tried)

@@ -3,62 +3,145 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from scdiff_core import keys
+from scdiff_core.analysis.design.figures_of import Ground
+from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.denoised import Denoised
-from scdiff_core.engine.design import DesignConfig, Designed, DesignProgress, design
-from scdiff_core.engine.generate import DECODE, assemble, sparse
+from scdiff_core.engine.design import Begin, Designed, DesignProgress, design, prepare
+from scdiff_core.engine.design_config import DesignConfig
+from scdiff_core.engine.generate import assemble
 from scdiff_core.engine.model import Model
+from scdiff_core.engine.realism import Measured, ground_of, measure, sampled
+from scdiff_core.errors import ScdiffError
+from scdiff_core.target import Start
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-MET = "meets_target"  # obs: every hard row
+MET, UNREAL, KNN, NEAREST, START_CELL = "meets_target", "looks_unreal", "knn_distance", "nearest_cell", "start_cell"
 SUMMARY = "summary"  # in the recipe
+FIGURES = 10  # of all steps, the share in a hundred that the figures take
 
 
-def design_cells(model: Model, real: Denoised, config: DesignConfig,
-                 ) -> Generator[DesignProgress, None, tuple[AnnData, Designed]]:
-    """Design cells; the AnnData, as `generate` makes it, and the codes are the generator's return value.
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A model with the real cells that its designs are held against; kept, since many designs are made of one."""
 
-    obs has `meets_target` (every hard row, by the denoised expression), and the recipe in uns["scdiff"] the target
-    with its levels filled in, and a summary: shares of the cells that meet each row, and what real cells say of it.
+    model: Model
+    prepared: Prepared
+
+    @cached_property
+    def real(self) -> Denoised:
+        """The training cells by their codes."""
+        return Denoised.of(self.model, self.prepared)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """The training cells as points, and how far held-out ones lie from them."""
+        return ground_of(self.prepared)
+
+
+@dataclass(frozen=True)
+class DesignedCells:
+    """Cells as they are written, the codes behind them, and what is said of them."""
+
+    adata: AnnData
+    made: Designed
+    measured: Measured
+
+
+def begin_of(bench: Bench, start: Start, chosen: np.ndarray | None = None) -> Begin:
+    """Return the cells that a target asks to begin from, with the codes of `bench.real` where these have them.
+
+    Parameters
+    ----------
+    chosen
+        bool [cells of the dataset]: a saved selection, or cells chosen on the page; None: any.
+
+    Raises
+    ------
+    ScdiffError
+        No cell is left, or a column or value is unknown.
+    """
+    prepared = bench.prepared
+    fits = np.ones(prepared.n_cells, bool) if chosen is None else np.asarray(chosen, bool).copy()
+    where = dict(start.where)
+    if start.cell_type is not None:
+        where[keys.CELL_TYPE] = start.cell_type
+        if prepared.roles.cell_type is None:
+            raise ScdiffError(f"There are no cells of the type '{start.cell_type}' to begin from.",
+                              "The data has no cell types.", "Begin from a selection, or from a value of a column.")
+        bench.model.vocab.index(prepared.roles.cell_type, start.cell_type)
+    for column, value in where.items():
+        fits &= prepared.labels(column) == value
+    rows = np.flatnonzero(fits)
+    if not len(rows):
+        words = ", ".join(f"{k} = {v}" for k, v in where.items()) or "the selection"
+        raise ScdiffError("There are no cells to begin from.", f"No cell of the dataset is in {words}.",
+                          "Choose other cells, or begin from noise.")
+    known = {int(row): i for i, row in enumerate(bench.real.rows)}
+    inside = np.array([known[int(r)] for r in rows if int(r) in known], dtype=np.int64)
+    if len(inside):  # training cells, whose codes are there already
+        real = bench.real
+        return Begin(real.z[torch.from_numpy(inside).to(real.z.device)], real.codes[inside], real.conts[inside],
+                     real.rows[inside])
+    own = Denoised.of(bench.model, prepared, rows=rows)
+    return Begin(own.z, own.codes, own.conts, own.rows)
+
+
+def design_cells(bench: Bench, config: DesignConfig,
+                 chosen: np.ndarray | None = None) -> Generator[DesignProgress, None, DesignedCells]:
+    """Design cells and hold them against real ones; `DesignedCells` is the generator's return value.
+
+    obs has `meets_target` (every hard row, by the denoised expression), `looks_unreal`, `knn_distance`,
+    `nearest_cell`, and `start_cell` where they began from cells; the recipe in uns["scdiff"] has the target with its
+    levels filled in, and the report as its summary.
 
     Raises
     ------
     ScdiffError
         The target cannot be followed.
     """
-    made = yield from design(model, real, config)
-    generator = torch.Generator().manual_seed(config.seed)
-    values, totals = [], []
-    for first in range(0, len(made.z), DECODE):
-        with torch.no_grad():
-            cells, sums = model.codec.sample(made.z[first:first + DECODE].float(), generator)
-        values.append(sparse(cells.cpu().numpy()))
-        totals.append(sums.cpu().numpy())
+    model, prepared, real = bench.model, bench.prepared, bench.real
+    start = config.target.start
+    begin = None if start is None else begin_of(bench, start, chosen)
+    began = time.monotonic()
+    steps = design(model, real, config, begin)
+    step = None
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            made: Designed = end.value
+            break
+        yield DesignProgress(step.done * (100 - FIGURES), step.total * 100, step.z)
+    seconds = time.monotonic() - began
+    values, totals = sampled(model, made.z, torch.Generator().manual_seed(config.seed))
     filled = config.model_copy(update={"target": made.target})
-    adata = assemble(model, filled, sp.vstack(values, format="csr"), np.concatenate(totals), made.codes, made.conts)
-    adata.obs[MET] = made.met
+    adata = assemble(model, filled, values, totals, made.codes, made.conts)
+    task = prepare(model, real, made.target, config.custom)
+    figures = measure(model, prepared, real, bench.ground, task, made, adata, config.seed, seconds)
+    while True:
+        try:
+            share = next(figures)
+        except StopIteration as end:
+            measured: Measured = end.value
+            break
+        yield DesignProgress(round(100 - FIGURES * (1 - share)), 100, made.z)
+    adata.obs[MET], adata.obs[UNREAL], adata.obs[KNN] = made.met, measured.unreal, measured.knn.astype(np.float32)
+    names = prepared.obs.index.to_numpy(str)
+    adata.obs[NEAREST] = names[measured.nearest]
+    if made.start is not None:
+        adata.obs[START_CELL] = names[made.start]
     recipe = json.loads(adata.uns[keys.SCDIFF])
-    adata.uns[keys.SCDIFF] = json.dumps({**recipe, "kind": "design", SUMMARY: summary(made)})
-    return adata, made
-
-
-def summary(made: Designed) -> dict[str, Any]:
-    """Return what is said of designed cells, as plain JSON."""
-    met = (made.margins >= 0).mean(axis=0)
-    rows = [{**row, "designed": round(float(share), 4)}
-            for row, share in zip(made.feasibility.rows, met, strict=True)]
-    n = len(made.met)
-    words = f"{int(made.met.sum()):,} of {n:,} cells meet the target; " + (
-        f"{100 * made.feasibility.share:.2g} % of your cells already do this." if made.feasibility.n else
-        "none of your cells does this: it is beyond the data.")
-    return {"n_cells": n, "met": int(made.met.sum()), "ancestors": made.ancestors, "rows": rows, "words": words,
-            "feasibility": made.feasibility.to_dict()}
+    adata.uns[keys.SCDIFF] = json.dumps({**recipe, "kind": "design", SUMMARY: measured.report.to_dict()})
+    return DesignedCells(adata, made, measured)

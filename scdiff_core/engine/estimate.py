@@ -17,9 +17,9 @@ from scdiff_core.engine.calibrate import TABLE_CELLS, encode
 from scdiff_core.engine.device import adam
 from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import SHARE
+from scdiff_core.engine.spread import build_sets
 from scdiff_core.engine.train import Training
 from scdiff_core.engine.train_perturb import evenly
-from scdiff_core.engine.train_sets import build_sets
 from scdiff_core.nn.control_set import SetCondition
 
 WARM, TIMED = 2, 5  # steps

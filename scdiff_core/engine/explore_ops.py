@@ -18,7 +18,7 @@ from scdiff_core.analysis.markers import find_genes
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import REAL, check_source, unpack_rows
+from scdiff_core.selection import REAL, check_source, unpack_rows
 from scdiff_core.workspace import atomic_write, write_json
 
 if TYPE_CHECKING:

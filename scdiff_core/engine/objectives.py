@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -18,7 +18,11 @@ SHRINK = 0.1  # of the covariances of codes towards their diagonal
 
 
 class Types:
-    """Which cell type codes are of: normal classes of one covariance (linear discriminant analysis), closed form."""
+    """Which cell type codes are of: normal classes of one covariance, in closed form whatever the noise.
+
+    Codes of type k are N(mean_k, S); with noise sigma they are N(mean_k, S + sigma² 1), so that the classifier of
+    noisy codes is exact where that of clean ones is: linear discriminant analysis at every level of noise.
+    """
 
     def __init__(self, z: Tensor, types: np.ndarray) -> None:
         self.names = sorted(set(types.tolist()) - {""})
@@ -27,13 +31,16 @@ class Types:
         within = torch.cat([z[i] - m for i, m in zip(index, means, strict=True)])
         covariance = within.T @ within / max(1, len(within) - len(index))
         covariance = (1 - SHRINK) * covariance + SHRINK * torch.diag(covariance.diagonal())
-        weights = torch.linalg.solve(covariance + 1e-4 * torch.eye(z.shape[1], device=z.device), means.T).T
+        self.spread, self.axes = torch.linalg.eigh(covariance)
+        self.spread = self.spread.clamp(min=1e-4)
+        self.means = means @ self.axes  # in the axes of the covariance
         shares = torch.tensor([len(i) for i in index], dtype=z.dtype, device=z.device)
-        self.weights, self.bias = weights, (shares / shares.sum()).log() - 0.5 * (weights * means).sum(1)
+        self.log_share = (shares / shares.sum()).log()
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return log P(type | z), [B, K]."""
-        return (z @ self.weights.T + self.bias).log_softmax(1)
+    def log_prob(self, x: Tensor, sigma: Tensor | float = 0.0) -> Tensor:
+        """Return log P(type | x), [B, K], of codes with noise of spread sigma."""
+        weights = self.means / (self.spread + sigma**2)
+        return (x @ self.axes @ weights.T + self.log_share - 0.5 * (self.means * weights).sum(1)).log_softmax(1)
 
 
 class TargetObjective:
@@ -47,16 +54,20 @@ class TargetObjective:
         Gene -> denoised expression of real cells, for the scale of soft rows.
     types
         None where no cell type is known.
+    custom
+        A further demand on the denoised expression of all genes.
     """
 
     def __init__(self, codec: Codec, genes: np.ndarray, target: Target, reference: Mapping[str, np.ndarray],
-                 types: Types | None) -> None:
-        self.codec, self.target = codec, target
+                 types: Types | None, custom: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.codec, self.target, self.custom = codec, target, custom
+        self.last: tuple[Tensor, Tensor] | None = None  # codes, and their margins: asked for twice a step
         place = {str(g): i for i, g in enumerate(genes)}
         needed = target.needed()
         device = codec.shift.device
         self.index = torch.tensor([place[g] for g in needed], dtype=torch.int64, device=device)
         at = {g: i for i, g in enumerate(needed)}
+        self.every = torch.arange(len(genes), device=device)
         self.mix = torch.zeros(len(target.rows), len(needed), device=device)
         scale = []
         for r, row in enumerate(target.rows):
@@ -66,12 +77,28 @@ class TargetObjective:
         self.scale = torch.tensor(scale, device=device)
         self.hard = torch.tensor([i for i, row in enumerate(target.rows) if row.hard], dtype=torch.int64, device=device)
         self.soft = [i for i, row in enumerate(target.rows) if not row.hard]
+        self.soft_weight = torch.tensor([target.rows[i].weight for i in self.soft], device=device)
         self.types = types
+        names = types.names if types is not None else []
+        self.wanted = names.index(target.cell_type) if target.cell_type in names else None
+        self.away = [names.index(t) for t in target.away_from.get("cell_type", ()) if t in names]
 
     def all_margins(self, z: Tensor) -> Tensor:
         """Return by how much each row, hard or soft, is met, [B, R] log1p."""
+        if self.last is not None and self.last[0] is z:
+            return self.last[1]
+        if not len(self.target.rows):
+            return torch.zeros(len(z), 0, device=z.device)
         values = levels(self.codec, z, self.index) @ self.mix.T
-        return torch.stack([_margin(row, values[:, r]) for r, row in enumerate(self.target.rows)], 1)
+        margins = torch.stack([_margin(row, values[:, r]) for r, row in enumerate(self.target.rows)], 1)
+        self.last = (z, margins)
+        return margins
+
+    def values(self, z: Tensor) -> Tensor:
+        """Return what the rows are about, [B, R] log1p."""
+        if not len(self.target.rows):
+            return torch.zeros(len(z), 0, device=z.device)
+        return levels(self.codec, z, self.index) @ self.mix.T
 
     def margins(self, z: Tensor) -> Tensor:
         """Return by how much each hard row is met, [B, R hard] log1p."""
@@ -79,19 +106,30 @@ class TargetObjective:
 
     def log_weight(self, z: Tensor) -> Tensor:
         """Return the energy of soft rows, and the log-probability of the wanted type and of no unwanted one, [B]."""
-        total = torch.zeros(len(z), device=z.device)
+        return self._energy(z) + self._typed(z, 0.0)
+
+    def log_weight_on_the_way(self, x: Tensor, x0_hat: Tensor, sigma: Tensor) -> Tensor:
+        """Return the same with the type judged from the noisy codes x themselves, [B]."""
+        return self._energy(x0_hat) + self._typed(x, sigma)
+
+    def _energy(self, z: Tensor) -> Tensor:
+        total = torch.zeros(len(z), dtype=z.dtype, device=z.device)
         if self.soft:
-            short = (-self.all_margins(z)).clamp(min=0) / self.scale
-            weight = torch.tensor([self.target.rows[i].weight for i in self.soft], device=z.device)
-            total = total - 0.5 * (short[:, self.soft].square() * weight).sum(1)
-        if self.types is not None:
-            log_prob = self.types.log_prob(z)
-            if self.target.cell_type in self.types.names:
-                total = total + log_prob[:, self.types.names.index(str(self.target.cell_type))]
-            away = [self.types.names.index(t) for t in self.target.away_from.get("cell_type", ())
-                    if t in self.types.names]
-            if away:
-                total = total + torch.log1p(-log_prob[:, away].exp().sum(1).clamp(max=1 - 1e-6))
+            short = (-self.all_margins(z)[:, self.soft]).clamp(min=0) / self.scale[self.soft]
+            total = total - 0.5 * (short.square() * self.soft_weight).sum(1)
+        if self.custom is not None:
+            total = total + self.custom(levels(self.codec, z, self.every))
+        return total
+
+    def _typed(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        if self.types is None or (self.wanted is None and not self.away):
+            return total
+        log_prob = self.types.log_prob(x, sigma)
+        if self.wanted is not None:
+            total = total + log_prob[:, self.wanted]
+        if self.away:
+            total = total + torch.log1p(-log_prob[:, self.away].exp().sum(1).clamp(max=1 - 1e-6))
         return total
 
 

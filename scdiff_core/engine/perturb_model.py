@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,76 +22,16 @@ from scdiff_core.engine import checkpoint, move
 from scdiff_core.engine.code_response import CodeResponse
 from scdiff_core.engine.generate import sparse
 from scdiff_core.engine.model import Sizes
+from scdiff_core.engine.movers import Movers
+from scdiff_core.engine.predicted import Controls, Predicted, together
+from scdiff_core.engine.spread import Spread, build_sets, vector
 from scdiff_core.engine.train_codec import build_codec
 from scdiff_core.engine.train_perturb import restored
-from scdiff_core.engine.train_sets import Spread, build_sets, vector
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.nn.codec import Codec
 from scdiff_core.workspace import JobDir
 
 MOVED, DIFFUSION = "moved controls", "diffusion"
-EFFECTS = ("none", "weak", "clear", "strong")
-
-
-@dataclass(frozen=True)
-class Controls:
-    """The control cells that predictions start from.
-
-    Attributes
-    ----------
-    cells
-        Counts (or values) csr [N, G] and total counts [N].
-    rows
-        Where they are in the prepared dataset, int64 [N].
-    codes, conts
-        Their covariates, as in `Vocab.encode`.
-    """
-
-    cells: move.Cells
-    rows: np.ndarray
-    codes: np.ndarray
-    conts: np.ndarray
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """A population of n cells under a perturbation.
-
-    Attributes
-    ----------
-    counts, log1p
-        csr float32 [n, G]; without counts in the data, `counts` holds the values as well.
-    total
-        Total counts float32 [n], over all genes of the source.
-    response
-        The change of the mean, with its intervals and how it was found.
-    control_mean
-        The mean of the control cells that it starts from, log1p [G].
-    start_rows
-        The control cell each one started from, as indices into the prepared dataset, int64 [n].
-    codes, conts
-        The covariates of the cells they started from, as in `Vocab.encode`.
-    half
-        Which half of the model made the cells round the mean: "diffusion" or "moved controls".
-    words
-        The same, and how the mean was found, in a sentence.
-    """
-
-    perturbation: Perturbation
-    dose: float | None
-    counts: sp.csr_matrix
-    log1p: sp.csr_matrix
-    total: np.ndarray
-    response: Response
-    control_mean: np.ndarray
-    start_rows: np.ndarray
-    codes: np.ndarray
-    conts: np.ndarray
-    half: str
-    words: str
-
-    def __len__(self) -> int:
-        return int(self.counts.shape[0])
 
 
 @dataclass(frozen=True)
@@ -111,7 +51,7 @@ class PerturbModel:
     roles: Roles
     step: int
     meta: dict[str, Any]
-    movers: move.Movers = field(default_factory=move.Movers, compare=False, repr=False)
+    movers: Movers = field(default_factory=Movers, compare=False, repr=False)
 
     @property
     def counts(self) -> bool:
@@ -200,18 +140,18 @@ class PerturbModel:
             Nothing is known of the perturbation, a condition is unknown, or no control cell has it.
         """
         what = self.read(perturbation) if isinstance(perturbation, str) else perturbation
-        pool = self._pool(where or {})
+        pool = self.pool_of(where or {})
         generator = torch.Generator().manual_seed(seed)
         times = -(-n_cells // len(pool))
         order = torch.cat([torch.randperm(len(pool), generator=generator) for _ in range(times)])[:n_cells]
         rows = pool[order.numpy()]
-        types = self._types(rows)
+        types = self.types_of(rows)
         totals = np.empty(n_cells, np.float32)
         parts: list[sp.csr_matrix] = []
         placed: list[np.ndarray] = []
         responses: list[tuple[int, Response]] = []
         means: list[np.ndarray] = []
-        pool_types = self._types(pool)
+        pool_types = self.types_of(pool)
         for kind in dict.fromkeys(types.tolist()):
             mine = np.flatnonzero(types == kind)
             mean = np.asarray(self.log1p(self.controls.cells.take(pool[pool_types == kind])).mean(0)).ravel()
@@ -228,7 +168,7 @@ class PerturbModel:
         back = np.argsort(np.concatenate(placed))
         values = sp.vstack(parts, format="csr")[back]
         weight = np.array([n for n, _ in responses], float) / n_cells
-        response = _together(responses)
+        response = together(responses)
         cells = move.Cells(values, totals)
         return Predicted(
             perturbation=what, dose=dose, counts=values, log1p=self.log1p(cells), total=totals, response=response,
@@ -248,25 +188,29 @@ class PerturbModel:
         sets = self.meta.get("sets", {})
         figures = ""
         if sets.get("n_judged"):
-            figures = (f" (E-distance {sets['e_diffusion']:.3g} by the diffusion, {sets['e_moved']:.3g} by moved "
-                       f"controls, over {sets['n_judged']} left-out populations)")
+            figures = (f" (E-distance to {sets['n_judged']} left-out populations, by the diffusion and by moved "
+                       f"controls: {sets['e_diffusion']:.3g} and {sets['e_moved']:.3g} round the predicted means")
+            if "spread_moved" in sets:
+                figures += f", {sets['spread_diffusion']:.3g} and {sets['spread_moved']:.3g} round the measured ones"
+            figures += ")"
         if self.spread is not None:
             return f"the diffusion, round the predicted mean{figures}."
-        held = "; the diffusion was not better" if sets.get("n_judged") else ""
-        return f"control cells moved by the predicted mean{held}{figures}."
+        depths = " and the predicted depth" if self.counts else ""
+        held = "; the diffusion was not better round both" if sets.get("n_judged") else ""
+        return f"control cells moved by the predicted mean{depths}{held}{figures}."
 
     def _cells(self, mover: move.Mover, item: Item, response: Response,
                generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the cells round a mean: values [n, G] and total counts [n]."""
         shift = torch.from_numpy(np.asarray(response.mean - response.control, np.float32))
-        if self.spread is None:
-            return mover.moved(shift, recode=False)
         delta = self.codes.model.estimate(item, mover.centre.double().numpy())[0]
+        if self.spread is None:
+            return mover.to(None, shift, move.depth_of(self.codec, delta))
         pert = torch.from_numpy(vector(self.response.space.embeddings, item.perturbation))
         z = self.spread.codes(mover, torch.from_numpy(delta.astype(np.float32)), pert, generator)
         return mover.drawn(z, shift, generator)
 
-    def _pool(self, where: Mapping[str, str]) -> np.ndarray:
+    def pool_of(self, where: Mapping[str, str]) -> np.ndarray:
         """Return the control cells of the conditions asked for, as indices into `controls`."""
         fits = np.ones(len(self.controls.rows), bool)
         for name, value in where.items():
@@ -287,11 +231,11 @@ class PerturbModel:
         if not fits.any():
             raise ScdiffError("There are no control cells to start from.", f"No control cell has {asked}.",
                               "Leave one of the conditions out, or choose another value.")
-        kinds = self._types(np.arange(len(fits)))
+        kinds = self.types_of(np.arange(len(fits)))
         known = fits & (kinds != "")
         return np.flatnonzero(known if known.any() else fits)
 
-    def _types(self, rows: np.ndarray) -> np.ndarray:
+    def types_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the cell types of control cells as text [n], "" where there is none."""
         found = [i for i, c in enumerate(self.vocab.categorical) if c.role == keys.CELL_TYPE]
         if not found:
@@ -306,18 +250,3 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         raise ScdiffError(f"'{name}' cannot be '{text}'.", "It is a number for each cell.",
                           f"Give a number for '{name}'. {nearest(text, [keys.ANY])}".strip()) from None
-
-
-def _together(parts: list[tuple[int, Response]]) -> Response:
-    """Return the response of cells of several types: the mean of theirs, by their cells."""
-    if len(parts) == 1:
-        return parts[0][1]
-    weight = np.array([n for n, _ in parts], float)
-    weight /= weight.sum()
-    found = [r for _, r in parts]
-    most = found[int(weight.argmax())]
-    arrays: dict[str, Any] = {f.name: np.tensordot(weight, np.array([getattr(r, f.name) for r in found]), 1)
-                              for f in fields(most) if isinstance(getattr(most, f.name), np.ndarray)}
-    return replace(most, **arrays, reach=float(max(r.reach for r in found)),
-                   effect=max((r.effect for r in found), key=EFFECTS.index),
-                   how="; ".join(dict.fromkeys(r.how for r in found)))

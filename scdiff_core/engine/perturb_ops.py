@@ -1,9 +1,8 @@
-"""What the worker does for the Perturb page: predict, screen a list, and say which experiment to make next."""
+"""What the worker does for the Perturb page: predict, and say which experiment to make next."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,12 @@ import pandas as pd
 
 from scdiff_core import config as cfg
 from scdiff_core import keys
-from scdiff_core.data.perturbations import parse_all
+from scdiff_core.config_screen import Chosen
 from scdiff_core.engine import outputs, screens
+from scdiff_core.engine.screen_job import within
+from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import unpack_rows
+from scdiff_core.selection import unpack_rows
 from scdiff_core.workspace import JobDir, atomic_write, write_json
 
 if TYPE_CHECKING:
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
 
 WARM_CELLS = 16
 
-
-class Chosen(cfg.Frozen):
-    """The real cells that a request is confined to: a saved selection."""
-
-    id: str
-    name: str
-    rows: str  # as `selections.pack_rows` packs them
+__all__ = ["Chosen", "load", "next_experiments", "predict", "warm", "within"]
 
 
 def load(service: Service, job: JobDir) -> Any:
@@ -38,30 +33,6 @@ def load(service: Service, job: JobDir) -> Any:
 
     saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
     return service.models.get((job.path, saved, "perturb"), lambda: PerturbModel.load(job))
-
-
-def within(model: Any, prepared: Any, chosen: Chosen | None) -> Any:
-    """Return the model with those of its control cells that are in a selection.
-
-    Raises
-    ------
-    ScdiffError
-        The dataset is not at hand, or the selection holds no control cell that the model has learned from.
-    """
-    if chosen is None:
-        return model
-    if prepared is None:
-        raise ScdiffError("The selection cannot be used.", "The dataset of the model is not at hand.",
-                          "Choose cells by their type instead.")
-    mask = unpack_rows(chosen.rows, prepared.n_cells)
-    rows = np.flatnonzero(mask[model.controls.rows])
-    if not len(rows):
-        raise ScdiffError(f"There are no control cells in '{chosen.name}' to start from.",
-                          f"It has {int(mask.sum()):,} cells; none of them is a control cell of the training data.",
-                          "Select some control cells as well, or choose cells by their type.")
-    c = model.controls
-    return replace(model, controls=replace(c, cells=c.cells.take(rows), rows=c.rows[rows], codes=c.codes[rows],
-                                           conts=c.conts[rows]))
 
 
 def warm(service: Service, tell: Tell, run: str) -> dict[str, Any]:
@@ -97,13 +68,8 @@ def predict(service: Service, tell: Tell, run: str, config: dict[str, Any], out_
     tell("loading the model", 0.0)
     model = load(service, job)
     prepared, note = service.beside(job.config())
-    steps = engine.predict(within(model, prepared, chosen), asked)
-    try:
-        while True:
-            step = next(steps)
-            tell("predicting", 0.1 + 0.7 * step.done / max(1, step.total))
-    except StopIteration as end:
-        adata = end.value
+    adata = follow(engine.predict(within(model, prepared, chosen), asked),
+                   lambda step, share: tell("predicting", 0.1 + 0.7 * share))
     tell("placing the cells", 0.85)
     umap = None if prepared is None else service.umap(prepared)
     path = Path(out_dir)
@@ -119,41 +85,6 @@ def predict(service: Service, tell: Tell, run: str, config: dict[str, Any], out_
         pca = prepared.project(adata.layers[keys.LOG1P])
         outputs.write_view(path, {**view, "xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)})
     return {"out_dir": out_dir, "n_cells": int(adata.n_obs), "note": note, "seconds": seconds}
-
-
-def screen(service: Service, tell: Tell, run: str, config: dict[str, Any], out_dir: str, title: str = "",
-           selection: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Predict a whole list into a directory of the run."""
-    from scdiff_core.engine import screen as engine
-
-    began = time.monotonic()
-    job = service.job(run)
-    asked = cfg.validate(engine.ScreenConfig, {**config, "run": job.id}, "The list")
-    chosen = None if selection is None else cfg.validate(Chosen, selection, "The selection")
-    tell("loading the model", 0.0)
-    model = load(service, job)
-    prepared, note = service.beside(job.config())
-    steps = engine.screen(within(model, prepared, chosen), asked)
-    try:
-        while True:
-            step = next(steps)
-            tell(f"predicting {step.name}" if step.name else "ranking", 0.02 + 0.88 * step.done / max(1, step.total))
-    except StopIteration as end:
-        found, refused = end.value
-    tell("ranking", 0.92)
-    more = {} if chosen is None else {"selection": {"id": chosen.id, "name": chosen.name}}
-    engine.write_screen(Path(out_dir), model, asked, found, refused, prepared, trained(prepared),
-                        time.monotonic() - began, title, more)
-    return {"out_dir": out_dir, "n": sum(f.asked for f in found), "refused": refused, "note": note,
-            "seconds": round(time.monotonic() - began, 3)}
-
-
-def trained(prepared: Any) -> set[str]:
-    """Return the perturbations of which there are training cells; none where the dataset is not at hand."""
-    if prepared is None:
-        return set()
-    labels = prepared.labels(keys.PERTURBATION)[prepared.rows(keys.TRAIN)]
-    return {p.label for p in parse_all(np.unique(labels).tolist(), prepared.roles.control).values()}
 
 
 def next_experiments(service: Service, tell: Tell, run: str, candidates: list[str], out_dir: str, cell_type: str = "",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 EFFECTS, SUMMARY = "effects", "summary"  # in uns; the summary within the recipe
+EXPECTED = "expected"  # in uns until it is written: what the intervals of a measurement are reckoned from
 START = "start_cell"  # obs: the control cell it started from, by its row in the prepared dataset
 EFFECT_COLUMNS = ("perturbation", "gene", "mean_control", "mean_predicted", "log2fc", "low", "high")
 
@@ -81,6 +82,7 @@ def assemble(model: PerturbModel, config: PredictConfig, done: list[Predicted], 
     adata = AnnData(values, obs=obs, var=pd.DataFrame(index=pd.Index(model.genes)))
     adata.layers[keys.LOG1P] = sp.vstack([p.log1p for p in done], format="csr").astype(np.float32)
     adata.uns[EFFECTS] = pd.concat([effects(model, p) for p in done], ignore_index=True)
+    adata.uns[EXPECTED] = pd.concat([expected(model, p) for p in done], ignore_index=True)
     adata.uns[keys.SCDIFF] = json.dumps({
         "synthetic": True, "format": FORMAT, "version": scdiff_core.__version__, "run": model.run, "kind": "predict",
         "step": model.step, "seed": config.seed, "dataset": model.config.dataset,
@@ -121,6 +123,14 @@ def effects(model: PerturbModel, predicted: Predicted) -> pd.DataFrame:
         "mean_predicted": (predicted.control_mean + response.shift).astype(np.float32),
         "log2fc": response.log2fc.astype(np.float32), "low": response.log2fc_low.astype(np.float32),
         "high": response.log2fc_high.astype(np.float32)})[list(EFFECT_COLUMNS)]
+
+
+def expected(model: PerturbModel, predicted: Predicted) -> pd.DataFrame:
+    """Return what a measurement of each gene is expected to show, log1p: see `answer.measured`."""
+    r = predicted.response
+    return pd.DataFrame({"perturbation": predicted.perturbation.label, "gene": model.genes, "control": r.control,
+                         "mean": r.control + r.shift + r.control_bias, "error": r.sd**2 + r.control_error,
+                         "cell_sd": r.cell_sd})
 
 
 def summary(predicted: Predicted) -> dict[str, Any]:

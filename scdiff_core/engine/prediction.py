@@ -15,7 +15,7 @@ import pandas as pd
 
 from scdiff_core import keys
 from scdiff_core.analysis import differential
-from scdiff_core.analysis.perturb.answer import log2_fold_change
+from scdiff_core.analysis.perturb.answer import log2_fold_change, measured
 from scdiff_core.analysis.perturb.scores import e_distance
 from scdiff_core.config import PredictConfig
 from scdiff_core.data.embed import UmapModel
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 EFFECTS, SUMMARY = "effects.csv", "summary.json"
+EXPECTED = "expected"  # in uns of what `predict` made
 LEAST = 3  # real cells that are compared with
 COMPARED = 500  # cells of each side at most that distances are taken of
 MEASURED = ("measured_log2fc", "measured_padj")
+OF_EXPERIMENT = ("expected_low", "expected_high")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Prediction(outputs.GeneratedSet):
         """Return the table of effects, one row a gene and perturbation (see `write_prediction`)."""
         return pd.read_csv(self.path / EFFECTS, dtype={"gene": str, "perturbation": str}, keep_default_na=False,
                            na_values={c: [""] for c in ("mean_control", "mean_predicted", "log2fc", "low", "high",
-                                                        *MEASURED)})
+                                                        *MEASURED, *OF_EXPERIMENT)})
 
     def summary(self) -> dict[str, Any]:
         """Return `perturbations` (a list, see `write_prediction`) and `seconds`."""
@@ -94,11 +96,13 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
 
     effects.csv has the columns of `predict.effects` and, where there are real cells of the perturbation,
     measured_log2fc (as the predicted one, with the same addition to both means) and measured_padj (Wilcoxon), both
-    against the real controls of the same conditions. summary.json has
+    against the real controls of the same conditions, and expected_low and expected_high: the 90 % interval of what an
+    experiment with as many cells would measure, which `low` and `high` (of the true change) are not. summary.json has
     for each perturbation what `predict.summary` says and `energy` (its E-distance to the controls), and where there
-    are real cells `n_measured`, `pearson` (of the change of the means), `e_distance` to the real cells and `floor`
-    (between two halves of the real ones). E-distances are Euclidean and unbiased (`scores.e_distance`), in the
-    principal components of the dataset's training cells.
+    are real cells `n_measured`, `pearson` (of the change of the means), `e_distance` to the real cells,
+    `control_e_distance` (of the unmoved controls to them) and `floor` (between two halves of the real ones).
+    E-distances are Euclidean and unbiased (`scores.e_distance`), in the principal components of the dataset's training
+    cells.
 
     Parameters
     ----------
@@ -112,6 +116,7 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
     recipe = {**json.loads(adata.uns[keys.SCDIFF]), "config": config.model_dump(mode="json"),
               "n_cells": int(adata.n_obs)}
     table, found = adata.uns["effects"], recipe["summary"]
+    expected = adata.uns.pop(EXPECTED, None)
     view: dict[str, np.ndarray] = {}
     if prepared is not None:
         umap = umap or outputs.umap_of(prepared)
@@ -121,6 +126,8 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
             view |= {"xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)}
         outputs.write_view(path, view)
         table, found = measure(adata, config, prepared, table, found, within)
+        if expected is not None:
+            table = of_experiment(table, expected, {e["perturbation"]: e.get("n_measured", 0) for e in found})
     outputs.write_cells(path / outputs.CELLS, adata)
     atomic_write(path / EFFECTS, lambda p: table.to_csv(p, index=False, float_format="%.6g"))
     write_json(path / outputs.RECIPE, {**recipe, "summary": found})
@@ -178,9 +185,25 @@ def measure(adata: AnnData, config: PredictConfig, prepared: Prepared, table: pd
                       "pearson": _pearson(np.asarray(made.mean(0)).ravel() - base,
                                           mean - base),
                       "e_distance": _energy(prepared, made, cells, rng),
+                      "control_e_distance": _energy(prepared, reference, cells, rng),
                       "floor": _energy(prepared, cells[half[::2]], cells[half[1::2]], rng)}
         done.append(entry)
     return table, done
+
+
+def of_experiment(table: pd.DataFrame, expected: pd.DataFrame, n_measured: dict[str, int]) -> pd.DataFrame:
+    """Return effects with the 90 % interval of what an experiment with as many cells as were measured would find.
+
+    `expected` is what `predict.expected` says, row by row as the table; perturbations without real cells have none.
+    """
+    ends = np.full((2, len(table)), np.nan)
+    for name, n in n_measured.items():
+        here = (table["perturbation"] == name).to_numpy(bool)
+        if n:
+            mean, error, cell_sd, control = (expected[c].to_numpy(float)[here]
+                                             for c in ("mean", "error", "cell_sd", "control"))
+            ends[:, here] = measured(mean, error, cell_sd, control, n)
+    return table.assign(**dict(zip(OF_EXPERIMENT, ends, strict=True)))
 
 
 def _energy(prepared: Prepared, a: Any, b: Any, rng: np.random.Generator) -> float | None:

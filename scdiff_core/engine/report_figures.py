@@ -18,7 +18,7 @@ from scdiff_core.analysis.report_parts import MAX_CELLS, label_judge, variable
 from scdiff_core.config import GenerateConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
-from scdiff_core.engine import outputs
+from scdiff_core.engine import cards, outputs
 from scdiff_core.engine.report_full import Figure
 from scdiff_core.figures import export, report_static
 from scdiff_core.figures.base import natural
@@ -55,13 +55,13 @@ class Compared:
         """Return the cells of a generated set and the real ones of the same conditions."""
         adata = made.cells()
         rng = np.random.default_rng(asked.seed)
-        rows = ((outputs.real_rows(prepared, asked.where, split), most)
+        rows = ((cards.real_rows(prepared, asked.where, split), most)
                 for split, most in ((keys.TRAIN, MOST_TRAIN), (keys.TEST, MOST_TEST)))
         train, test = (of[metrics.subsample(len(of), most, rng)] for of, most in rows)
         column = prepared.roles.cell_type or next((c.column for c in prepared.vocab.categorical), None)
         view = made.view() or {}
-        return cls(outputs.generated_cells(adata, prepared), outputs.real_cells(prepared, train),
-                   outputs.real_cells(prepared, test), prepared, test, column,
+        return cls(cards.generated_cells(adata, prepared), cards.real_cells(prepared, train),
+                   cards.real_cells(prepared, test), prepared, test, column,
                    as_labels(adata.obs[column]) if column else None,
                    prepared.labels(column)[test] if column else None,
                    view.get("xy"), bool(view.get("exact", False)), asked.seed)

@@ -17,7 +17,7 @@ import pandas as pd
 import scdiff_core
 from scdiff_core import keys
 from scdiff_core.config import GenerateConfig, TrainConfig, to_yaml, validate
-from scdiff_core.engine import outputs
+from scdiff_core.engine import cards, outputs
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, atomic_write, read_json, write_json, write_text
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scdiff_core.data.prepared import Prepared
 
 FOLDER, JSON, PAGE, FIGURES = "report", "report.json", "report.html", "figures"
+GENERATE, PERTURB = "generate", "perturb"  # kinds of reports: of generated cells (this module), `report_perturb`
 CELLS = 1000
 FORMAT = 1
 Tell = Callable[[str, float], None]
@@ -57,6 +58,10 @@ class FullReport:
 
     def page(self) -> str:
         """Return the report as one HTML page that needs nothing else."""
+        if self.values.get("kind") == PERTURB:
+            from scdiff_core.engine.report_perturb_page import perturb_page
+
+            return perturb_page(self.values, {f.key: f.svg for f in self.figures})
         from scdiff_core.engine.report_page import full_page
 
         return full_page(self.values, {f.key: f.svg for f in self.figures})
@@ -76,10 +81,11 @@ def folder(job: JobDir) -> Path:
     return job.path / FOLDER
 
 
-def read_report(job: JobDir) -> dict[str, Any] | None:
-    """Return the values of a run's full report, None if there is no complete one."""
+def read_report(job: JobDir, kind: str = GENERATE) -> dict[str, Any] | None:
+    """Return the values of a run's full report, None if there is no complete one of that kind."""
     values = read_json(folder(job) / JSON)
-    return values if isinstance(values, dict) and values.get("format") == FORMAT else None
+    good = isinstance(values, dict) and values.get("format") == FORMAT and values.get("kind", GENERATE) == kind
+    return values if good else None
 
 
 def read_figures(job: JobDir) -> dict[str, bytes]:
@@ -133,7 +139,7 @@ def full_report(job: JobDir, prepared: Prepared, made: outputs.GeneratedSet,
     asked = GenerateConfig.model_validate(recipe.get("config", {}))
     card = made.report()
     if card is None or not _complete(card):
-        card = outputs.write_report(made, prepared, asked, lambda w, s: tell(w, 0.75 * s), thorough=True).to_dict()
+        card = cards.write_report(made, prepared, asked, lambda w, s: tell(w, 0.75 * s), thorough=True).to_dict()
     report = Report.from_dict(card)
     tell("Looking at each cell type", 0.76)
     compared = Compared.of(made, prepared, asked)
@@ -199,6 +205,8 @@ def make(job: JobDir, prepared: Prepared, generate: Callable[[GenerateConfig, Te
          seed: int = 0, progress: Tell | None = None) -> dict[str, Any]:
     """Return the values of a run's full report: the one on disk, or one made now with cells of its own.
 
+    That of a model of perturbations is another one (`report_perturb`).
+
     Parameters
     ----------
     generate
@@ -215,6 +223,10 @@ def make(job: JobDir, prepared: Prepared, generate: Callable[[GenerateConfig, Te
     reason = ready(job)
     if reason:
         raise ScdiffError(f"No report can be made of '{job.id}'.", reason, "Train it first, or choose another run.")
+    if job.config().task == "perturb":
+        from scdiff_core.engine import report_perturb
+
+        return report_perturb.make(job, prepared, seed=seed, progress=tell)
     asked = validate(GenerateConfig, {"run": job.id, "n_cells": n_cells, "seed": seed}, "The request")
     known = find(job, asked)
     if known is not None:

@@ -129,20 +129,27 @@ def data(told: dict[str, Any]) -> str:
         + (f"<h3>What was found in it</h3><ul>{found}</ul>" if found else "")
 
 
+def trained(values: dict[str, Any]) -> str:
+    """Return how the training went."""
+    told = values["training"]
+    return facts([("state", told["state"]), ("steps", told["step"]),
+                  ("time", f"{told['seconds']:.0f} s" if told.get("seconds") else None),
+                  ("device", told["used_device"]), ("held-out loss", told["loss_test"])])
+
+
+def settings(values: dict[str, Any]) -> str:
+    """Return the whole configuration of the training, folded."""
+    rows = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(v)}</td></tr>" for k, v in flat(values["recipe"]))
+    return (folded("Every setting of the training", f'<div class="wide"><table><tbody>{rows}</tbody></table></div>')
+            + folded("The same as YAML (config.yaml)", f"<pre>{escape(values['recipe_yaml'])}</pre>"))
+
+
 def recipe(values: dict[str, Any]) -> str:
     """Return how the model was trained and the cells were made; the whole configuration folded."""
-    told, asked = values["training"], values["generated"].get("config", {})
-    trained = facts([("state", told["state"]), ("steps", told["step"]),
-                     ("time", f"{told['seconds']:.0f} s" if told.get("seconds") else None),
-                     ("device", told["used_device"]), ("held-out loss", told["loss_test"])])
+    asked = values["generated"].get("config", {})
     made = facts((k.replace("_", " "), ", ".join(f"{a}: {b}" for a, b in v.items()) if isinstance(v, dict) else v)
                  for k, v in asked.items() if k not in ("kind", "format", "run"))
-    settings = "".join(f"<tr><td><code>{escape(k)}</code></td><td>{escape(v)}</td></tr>"
-                       for k, v in flat(values["recipe"]))
-    return (f"<h3>Training</h3>{trained}<h3>Generation</h3>{made}"
-            + folded("Every setting of the training",
-                     f'<div class="wide"><table><tbody>{settings}</tbody></table></div>')
-            + folded("The same as YAML (config.yaml)", f"<pre>{escape(values['recipe_yaml'])}</pre>"))
+    return f"<h3>Training</h3>{trained(values)}<h3>Generation</h3>{made}{settings(values)}"
 
 
 def versions(values: dict[str, Any]) -> str:

@@ -186,6 +186,10 @@ def _work(job: JobDir, config: Any, record: Record, threads: int) -> int:
             from scdiff_core.data.inspect import inspect
 
             inspect(config, job, record.progress)
+        elif job.kind == "screen":
+            from scdiff_core.engine.screen_job import run_screen
+
+            run_screen(job, config, record.progress)
         else:
             from scdiff_core.data.prepare import prepare
 

@@ -12,17 +12,17 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from pydantic import Field
 
 import scdiff_core
 from scdiff_core import keys
 from scdiff_core.analysis.metrics import energy_distance
-from scdiff_core.config import FORMAT, Frozen
+from scdiff_core.config import FORMAT
+from scdiff_core.config_screen import Asked, ScreenConfig
 from scdiff_core.engine import outputs
 from scdiff_core.engine.screens import ARRAYS, PAIRS, RANKING, Z90, Screen
 from scdiff_core.errors import ScdiffError
@@ -31,34 +31,12 @@ from scdiff_core.workspace import atomic_write, write_json
 if TYPE_CHECKING:
     from scdiff_core.data.prepared import Prepared
 
+__all__ = ["Asked", "ScreenConfig", "screen", "write_screen"]
+
 CELLS_COMPARED = 200  # of each side, for the distance to control
 CHANGED = 0.1  # log1p; a smaller departure from the sum of two singles is none
 MOST = 2000  # perturbations of one screen
 AT_ONCE = 2  # perturbations that are predicted at the same time
-
-
-class Asked(Frozen):
-    """One entry of a list: a perturbation, and its dose where it has one."""
-
-    perturbation: str
-    dose: float | None = None
-
-    @property
-    def name(self) -> str:
-        """How it is called in tables and figures."""
-        return self.perturbation if self.dose is None else f"{self.perturbation} @ {self.dose:g}"
-
-
-class ScreenConfig(Frozen):
-    """What to screen."""
-
-    kind: Literal["screen"] = "screen"
-    format: int = FORMAT
-    run: str
-    items: tuple[Asked, ...]
-    where: dict[str, str] = Field(default_factory=dict)
-    n_cells: int = Field(default=200, ge=1)
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +71,9 @@ def screen(model: Any, config: ScreenConfig) -> Generator[ScreenProgress, None, 
     todo: dict[tuple[str, float | None], bool] = {}
     refused: dict[str, str] = {}
     for item in config.items:
+        if "@" in item.perturbation:  # `config_screen.read_list` could not read what follows
+            refused[item.name] = "Its dose is no number. Write it as 'NAME @ 0.5'."
+            continue
         try:
             what = model.read(item.perturbation)
         except ScdiffError as error:
@@ -278,7 +259,8 @@ def write_screen(path: Path, model: Any, config: ScreenConfig, found: Sequence[F
     recipe = {"kind": "screen", "synthetic": True, "format": FORMAT, "version": scdiff_core.__version__,
               "run": config.run, "title": title, "dataset": prepared.name if prepared is not None else "",
               "fingerprint": prepared.fingerprint if prepared is not None else "", "refused": dict(refused),
-              "n": len(table), "config": config.model_dump(mode="json"), **(more or {})}
+              "n": len(table), "config": config.model_dump(mode="json", exclude={"selection", "threads"}),
+              **(more or {})}
     adata = cells_of(model, found)
     adata.uns[keys.SCDIFF] = json.dumps(recipe)
     outputs.write_cells(path / outputs.CELLS, adata)

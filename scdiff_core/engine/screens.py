@@ -6,6 +6,7 @@ A screen is the prediction of a whole list: one row a perturbation, the effects 
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scdiff_core.config import to_yaml
+from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir, read_json
+from scdiff_core.workspace import CONFIG, JobDir, read_json, write_json, write_text
 
 SCREENS, RANKING, ARRAYS, PAIRS, NEXT = "screens", "ranking.csv", "effects.npz", "pairs.csv", "next.csv"
 NUMBERS = ("dose", "strength", "reach", "distance", "genes_up", "genes_down", "additivity", "x", "y", "gain",
@@ -91,6 +94,33 @@ class Screen:
         except (OSError, ValueError) as error:
             raise ScdiffError("The screen cannot be opened.", f"{name} is missing or damaged.",
                               "Screen the list again.") from error
+
+
+def create(run: JobDir, config: ScreenConfig) -> JobDir:
+    """Make the directory of a screen in its run, ready for `jobs.start`."""
+    job = JobDir(run.path / SCREENS / new_id(), "screen")
+    job.path.mkdir(parents=True)
+    write_text(job.path / CONFIG[job.kind], to_yaml(config))
+    write_json(job.path / "status.json", {"state": "new", "created": time.time()})
+    return job
+
+
+def run_of(job: JobDir) -> JobDir:
+    """Return the run whose model a screen asks."""
+    return JobDir(job.path.parent.parent, "train")
+
+
+def unfinished(run: JobDir) -> list[JobDir]:
+    """Return the screens of a run that have not come to an end: under way, stopped or failed; the newest first."""
+    folder = run.path / SCREENS
+    found = [p for p in folder.iterdir() if (p / CONFIG["screen"]).is_file() and not (p / RECIPE).is_file()] \
+        if folder.is_dir() else []
+    return [JobDir(p, "screen") for p in sorted(found, key=lambda p: p.name, reverse=True)]
+
+
+def discard(job: JobDir) -> None:
+    """Take away a screen that came to nothing."""
+    shutil.rmtree(job.path, ignore_errors=True)
 
 
 def list_screens(job: JobDir) -> list[Screen]:

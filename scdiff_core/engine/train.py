@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scdiff_core import keys, process
+from scdiff_core.analysis.perturb import knowledge
 from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import checkpoint
@@ -64,6 +65,7 @@ class Training:
         self.device = choose(config.device)
         if config.task == "perturb":
             check_task(prepared)
+            knowledge.check(config.perturb, prepared)
         rows, kept = split_training(prepared, config.seed)
         rows, kept = rows[:n_max], kept[:n_max]
         if len(rows) < 2:

@@ -9,45 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scdiff_core import keys
 from scdiff_core.analysis.perturb.arms import Arms
-from scdiff_core.analysis.perturb.embeddings import Embedding
 from scdiff_core.analysis.perturb.kernels import Item
 from scdiff_core.analysis.perturb.response import ResponseModel, fit_arms, folds
 from scdiff_core.analysis.perturb.scores import e_distance
-from scdiff_core.config import DiffusionConfig, PerturbConfig, TrainConfig
-from scdiff_core.data.perturbations import Perturbation
-from scdiff_core.diffusion import sampler
+from scdiff_core.config import TrainConfig
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.loss import EMA, NoiseLevels
 from scdiff_core.engine import checkpoint, move
 from scdiff_core.engine.device import adam
 from scdiff_core.engine.phase import Phase
+from scdiff_core.engine.spread import Spread, build_sets, vector
 from scdiff_core.engine.train_diffusion import SCHEDULE
 from scdiff_core.engine.train_perturb import ResponsePhase, cells_of, evenly
-from scdiff_core.nn.control_set import SetBackbone, SetCondition, energy_loss, mmd_loss
+from scdiff_core.nn.control_set import SetCondition, energy_loss, mmd_loss
 
 LEVELS = NoiseLevels()
 FEW_JUDGED = 4  # folds are set aside until they have so many arms, and never more than half of all
 JUDGED, JUDGED_CELLS = 8, 200  # left-out arms on which the two halves are held against each other, and cells of each
-STEPS = 8  # of the sampler
-
-
-def build_sets(config: DiffusionConfig, n_dims: int, n_pert: int) -> SetBackbone:
-    """Return an untrained network."""
-    return SetBackbone(n_dims, n_pert, config.width, config.depth, dropout=config.dropout)
-
-
-def vector(embeddings: tuple[Embedding, ...], what: Perturbation) -> np.ndarray:
-    """Return the vector of a perturbation: its parts' added up, embedding beside embedding, float32 [E].
-
-    The control, and a part that an embedding lacks, add nothing; the mean then still says what they do.
-    """
-    found = []
-    for e in embeddings:
-        rows = [e.row(part, target) for part, target in zip(what.parts, what.targets, strict=True)]
-        found.append(sum((e.unit[r] for r in rows if r is not None), np.zeros(e.vectors.shape[1])))
-    return np.concatenate(found or [np.zeros(1)]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -168,10 +147,10 @@ class SetsPhase(Phase):
         return float((self.denoiser.preconditioning.weight(sigma) * ((x0_hat - x0) ** 2).mean(1)).mean())
 
     def judge(self) -> dict[str, Any]:
-        """Hold both halves against the real cells of left-out arms: E-distances, and which half is used.
+        """Hold both halves against the real cells of left-out arms: how far each is, and which half is used.
 
-        Both get the same mean, predicted without these arms. The diffusion has to be better by more than the
-        standard error of the difference.
+        Both get the same mean and depth, predicted without these arms; and once more, with their measured mean, as
+        the spread alone is worth. That is for the judgement alone: no prediction sees it.
         """
         prepared, phase = self.response.prepared, self.response
         arms = phase.arms
@@ -181,26 +160,20 @@ class SetsPhase(Phase):
         spread = Spread(network.eval().requires_grad_(False), self.options)
         home = {a.cell_type: a.rows for a in arms.arms if a.perturbation.is_control}
         generator = torch.Generator().manual_seed(self.generator.initial_seed())
-        apart: list[tuple[float, float]] = []
+        apart: list[list[float]] = []
         for a in evenly(np.flatnonzero(self.judged), JUDGED):
             arm = arms.arms[a]
             start = evenly(home[arm.cell_type], JUDGED_CELLS)
-            mover = move.Mover(phase.codec, move.tensors(cells_of(prepared, start), mover_counts(prepared)), generator)
+            mover = move.Mover(phase.codec, move.tensors(cells_of(prepared, start), phase.codec.counts), generator)
             shift = part.estimate(Item(arm.perturbation, arm.dose, arm.cell_type), arms.control[a])[0]
-            goal = torch.from_numpy(shift.astype(np.float32))
             pert = torch.from_numpy(vector(self.embeddings, arm.perturbation))
             z = spread.codes(mover, self.shift[a], pert, generator)
+            depth = move.depth_of(phase.codec, self.shift[a])
             real = prepared.project(prepared.log1p(arm.rows))
-            made = [prepared.project(mover.log1p(*cells).numpy())
-                    for cells in (mover.moved(goal, recode=False), mover.drawn(z, goal, generator))]
-            apart.append((e_distance(made[0], real), e_distance(made[1], real)))
-        found = np.array(apart) if apart else np.zeros((0, 2))
-        gain = found[:, 0] - found[:, 1]
-        better = len(gain) > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-        half = self.options.spread if self.options.spread != "auto" else "diffusion" if better else "moved"
-        return {"half": half, "n_judged": len(gain),
-                "e_moved": float(found[:, 0].mean()) if len(gain) else None,
-                "e_diffusion": float(found[:, 1].mean()) if len(gain) else None}
+            apart.append([e_distance(prepared.project(mover.log1p(*cells).numpy()), real)
+                          for goal in (torch.from_numpy(v.astype(np.float32)) for v in (shift, arms.shift[a]))
+                          for cells in (mover.to(None, goal, depth), mover.drawn(z, goal, generator))])
+        return verdict(np.array(apart).reshape(-1, 4), self.options.spread)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that the next step depends on."""
@@ -221,31 +194,20 @@ class SetsPhase(Phase):
             **meta, "sets": {**self.judge(), "n_pert": int(self.sets.pert.shape[1])}}
 
 
-def mover_counts(prepared: Any) -> bool:
-    """Say whether a dataset has counts."""
-    return bool(prepared.values == keys.COUNTS)
+def verdict(found: np.ndarray, asked: str) -> dict[str, Any]:
+    """Say which half is used: the one asked for, or with "auto" the diffusion where it is better.
 
+    It has to be nearer by more than the standard error of the difference round the predicted mean, and no farther
+    round the measured one: where the predicted mean is far off, whatever is wide is near the real cells.
 
-@dataclass(frozen=True)
-class Spread:
-    """A trained set diffusion."""
-
-    network: SetBackbone
-    options: PerturbConfig
-
-    @torch.no_grad()
-    def codes(self, mover: move.Mover, shift: Tensor, pert: Tensor, generator: torch.Generator) -> Tensor:
-        """Return codes [n, D] of as many perturbed cells as the mover has controls, which are the set to look at.
-
-        Parameters
-        ----------
-        shift, pert
-            The predicted change of the codes [D], and the vector of the perturbation [E].
-        """
-        n = len(mover.z)
-        look = mover.z[torch.randint(n, (self.options.set_size,), generator=generator)]
-        condition = SetCondition(shift.expand(n, -1), pert.expand(n, -1), look.expand(n, -1, -1),
-                                 torch.ones(n, dtype=torch.bool))
-        walk = sampler.make("dpm", Preconditioned(self.network, SCHEDULE), SCHEDULE, STEPS)
-        noise = walk.start(n, mover.z.shape[1], generator)
-        return walk.sample(noise, condition, generator) + shift  # type: ignore[arg-type]
+    Parameters
+    ----------
+    found
+        E-distances of each population, of moved controls and of the diffusion: round the predicted mean, and round the
+        measured one, [A, 4].
+    """
+    n, gain = len(found), found[:, 0] - found[:, 1]
+    better = n > 1 and gain.mean() > gain.std(ddof=1) / np.sqrt(n) and found[:, 3].mean() <= found[:, 2].mean()
+    mean = found.mean(0).tolist() if n else [None] * 4
+    return {"half": asked if asked != "auto" else "diffusion" if better else "moved", "n_judged": n,
+            **dict(zip(("e_moved", "e_diffusion", "spread_moved", "spread_diffusion"), mean, strict=True))}

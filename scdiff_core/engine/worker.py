@@ -1,7 +1,4 @@
-"""The warm worker: keeps models, datasets and the compiled UMAP loaded, and answers lines of JSON.
-
-A request is `{"id": n, "op": ..., ...}`; each answer carries the `id`, the last one `done`, `error` or
-`cancelled`. `{"cancel": n}` ends a request between two sampler steps. The process ends with its input.
+"""The warm worker: keeps models, datasets and the compiled UMAP loaded, and does what requests ask (see `worker_loop`).
 
 =========  ====================================  ==============================================
 op         takes                                 ends with
@@ -17,47 +14,48 @@ compare    dataset, fingerprint, a, b, out_dir,  done, path (of table.csv), n_a,
 score      dataset, fingerprint, sources, name,  done, path (of the folder), found, missing, seconds
            genes, out_dir
 predict    run, config, out_dir, selection       done, out_dir, n_cells, seconds, note
-screen     run, config, out_dir, title,          done, out_dir, n, refused, seconds, note
-           selection
 next       run, candidates, out_dir, cell_type,  done, out_dir, n, refused
            n_cells, most
+routes     run, config, goal, out_dir,           done, out_dir, n, words, gets_there, seconds, note
+           selection
+regulators run, goal, files, out, where,         done, path, n, rows, words, start
+           selection
+signatures run, goal, file, out, where,          done, path, n, rows, words, start
+           selection
+design     run, config, out_dir, selection       done, out_dir, report, seconds, note
+propose    run, rows or cell_type, n             done, rows, n_cells
 =========  ====================================  ==============================================
 
+Besides, `design_open` (run) ends with genes, n_cells, types; `feasibility` (run, target) with target, feasibility, met
+(packed rows), histograms, joints.
+
 `run` is the id of a run, or the path of its directory. `a` and `b` are {"source": "real" or "RUN/SET", "rows": a mask
-of its cells as `selections.pack_rows` packs it, or null for all}. On the way come `phase` and `progress` (0 to 1).
+of its cells as `selection.pack_rows` packs it, or null for all}. On the way come `phase` and `progress` (0 to 1).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import sys
-import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from scdiff_core import config as cfg
-from scdiff_core import jobs, process
-from scdiff_core.engine import explore_ops, outputs, perturb_ops, report_full
+from scdiff_core import jobs
+from scdiff_core.engine import cards, design_ops, explore_ops, outputs, perturb_ops, report_full, routes_ops
+from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError, nearest
-from scdiff_core.workspace import JobDir, Workspace, disk_full, is_full
+from scdiff_core.workspace import JobDir, Workspace
 
 KEEP = 2  # models, and datasets, that stay loaded
 WARM_CELLS = 16
 T = TypeVar("T")
 Result = dict[str, Any]
 Tell = Callable[[str, float], None]
-
-
-class Cancelled(BaseException):
-    """The request is not wanted any more. No `Exception`, so that nothing swallows it."""
 
 
 @dataclass
@@ -95,8 +93,12 @@ class Service:
             "warm": self.warm, "generate": self.generate, "report": self.report,
             "export": self.export, "full": self.full, "estimate": self.estimate,
             "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self),
-            "predict": partial(perturb_ops.predict, self), "screen": partial(perturb_ops.screen, self),
-            "next": partial(perturb_ops.next_experiments, self)}
+            "predict": partial(perturb_ops.predict, self),
+            "next": partial(perturb_ops.next_experiments, self), "routes": partial(routes_ops.routes, self),
+            "regulators": partial(routes_ops.rank_regulators, self),
+            "signatures": partial(routes_ops.rank_signatures, self),
+            "design_open": partial(design_ops.open_, self), "feasibility": partial(design_ops.feasibility, self),
+            "propose": partial(design_ops.propose_rows, self), "design": partial(design_ops.design, self)}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")
@@ -171,13 +173,7 @@ class Service:
         from scdiff_core.engine.generate import generate
 
         tell("loading the model", 0.0)
-        steps = generate(self.model(job), asked)
-        try:
-            while True:
-                step = next(steps)
-                tell("generating", step.done / max(1, step.total))
-        except StopIteration as end:
-            return end.value
+        return follow(generate(self.model(job), asked), lambda step, share: tell("generating", share))
 
     def report(self, tell: Tell, out_dir: str) -> Result:
         """Write the report card of a generated set."""
@@ -185,7 +181,7 @@ class Service:
         asked = cfg.validate(cfg.GenerateConfig, made.recipe().get("config", {}), "The recipe")
         config = self.job(str(made.path.parent.parent)).config()
         prepared = self.dataset(config.dataset, config.fingerprint)
-        return {"report": outputs.write_report(made, prepared, asked, tell).to_dict()}
+        return {"report": cards.write_report(made, prepared, asked, tell).to_dict()}
 
     def full(self, tell: Tell, run: str, n_cells: int, seed: int = 0) -> Result:
         """Make the full report of a run, with cells of its own, and keep it in the run."""
@@ -225,92 +221,3 @@ class Service:
                 "codec": codec, "diffusion": diffusion}, "The preset")
             seconds[name] = round(float(estimate_seconds(prepared, config)), 1)
         return {"seconds": seconds}
-
-
-class Loop:
-    """Reads requests in one thread, answers them one after another in the main one."""
-
-    def __init__(self, service: Service, lines: IO[str], out: IO[str]) -> None:
-        self.service, self.lines, self.out = service, lines, out
-        self.todo: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.unwanted: set[int] = set()
-        self.ending = False
-        self.busy = False
-        self.lock = threading.Lock()
-
-    def say(self, number: int, message: dict[str, Any]) -> None:
-        """Write one message."""
-        with self.lock:
-            self.out.write(json.dumps({"id": number, **message}) + "\n")
-            self.out.flush()
-
-    def tell(self, number: int, phase: str, fraction: float) -> None:
-        """Tell how far a request is; raises `Cancelled` if it is not wanted any more."""
-        if number in self.unwanted or self.ending:
-            raise Cancelled
-        self.say(number, {"phase": phase, "progress": round(fraction, 3)})
-
-    def read(self) -> None:
-        """Take requests and cancels until the input closes, then see that the process ends."""
-        for line in self.lines:
-            message = json.loads(line)
-            if "cancel" in message:
-                self.unwanted.add(message["cancel"])
-                continue
-            if self.busy or not self.todo.empty():
-                self.say(message["id"], {"phase": "waiting for another request", "progress": 0.0})
-            self.todo.put(message)
-        self.ending = True
-        self.todo.put(None)
-        time.sleep(5.0)  # for what it is doing to end
-        os._exit(0)
-
-    def serve(self) -> None:
-        """Answer requests until the input closes."""
-        while (request := self.todo.get()) is not None:
-            self.busy = True
-            number, op = request.pop("id"), request.pop("op")
-            try:
-                result = self.service.answer(op, request, partial(self.tell, number))
-                self.say(number, {"done": True, **result})
-            except BrokenPipeError:
-                return
-            except Cancelled:
-                self.say(number, {"cancelled": True})
-            except ScdiffError as error:
-                self.say(number, {"error": error.to_dict()})
-            except Exception as error:
-                traceback.print_exc()
-                self.say(number, {"error": explain(self.service.workspace, error).to_dict()})
-            self.unwanted.discard(number)
-            self.busy = False
-
-
-def explain(workspace: Workspace, error: Exception) -> ScdiffError:
-    """Return an unexpected error in three plain sentences; its traceback is in worker.log."""
-    log = workspace.root / "worker.log"
-    if is_full(error):
-        return disk_full(log)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return ScdiffError("The request could not be done.", "The memory ran out.",
-                           "Ask for fewer cells at a time.")
-    return ScdiffError("The request could not be done.",
-                       f"Something unexpected went wrong ({type(error).__name__}: {str(error)[:200]}).",
-                       f"Try again; if it fails once more, report it with the log in '{log}'.")
-
-
-def serve(workspace: Workspace) -> None:
-    """Be the worker of a workspace on this process's stdin and stdout; prints of libraries go to stderr."""
-    import anndata  # noqa: F401 - slow to import, so before the first request
-    import torch
-
-    import scdiff_core.engine.generate
-    import scdiff_core.engine.model  # noqa: F401  (the slow imports, before somebody waits for them)
-
-    torch.set_num_threads(process.threads_for())
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = sys.stderr
-    loop = Loop(Service(workspace), sys.stdin, out)
-    threading.Thread(target=loop.read, daemon=True).start()
-    loop.serve()

@@ -114,7 +114,7 @@ def perturbation_map(xy: np.ndarray, names: Sequence[str], values: np.ndarray, *
     xy, values, seen = _checked_map(xy, names, values, measured)
     figure = go.Figure()
     high = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
-    for these, words, symbol in ((seen, "measured in the data", "circle"), (~seen, "never measured", "diamond")):
+    for these, words, symbol in ((seen, "in the training data", "circle"), (~seen, "never trained on", "diamond")):
         if these.any():
             figure.add_scatter(
                 x=xy[these, 0], y=xy[these, 1], mode="markers", name=words, text=np.asarray(names, object)[these],
@@ -151,7 +151,7 @@ def export_perturbation_map(xy: np.ndarray, names: Sequence[str], values: np.nda
     place = axes[0, 0]
     high = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     points = None
-    for these, words, marker in ((seen, "measured", "o"), (~seen, "never measured", "D")):
+    for these, words, marker in ((seen, "in the training data", "o"), (~seen, "never trained on", "D")):
         if these.any():
             points = place.scatter(xy[these, 0], xy[these, 1], c=values[these], cmap=matplotlib_map(), vmin=0,
                                    vmax=high, s=22, marker=marker, linewidths=0.4, edgecolors="#444444", label=words)

@@ -15,6 +15,8 @@ from scdiff_core.figures.paper import Size, new_figure, save_figure
 
 ROW = 17  # pixels of a gene
 MEASURED, PREDICTED = "measured (real cells)", "predicted, 90 % interval"
+EXPERIMENT = "90 % of experiments with as many cells"
+BAND = "rgba(128,128,128,0.3)"  # on white and on dark
 SYMBOLS = {"up": ("triangle-right", ">"), "down": ("triangle-left", "<")}
 
 
@@ -51,10 +53,14 @@ def ranked_genes(effects: pd.DataFrame, most: int = 15, genes: Sequence[str] | N
 def ranked(effects: pd.DataFrame, *, most: int = 15, genes: Sequence[str] | None = None, title: str = "") -> go.Figure:
     """Return the log2 fold changes of the surest genes with their 90 % intervals, beside the measured ones.
 
+    The intervals are of the true change. A measured one strays by the noise of its cells besides: the wide pale band
+    is where an experiment with as many cells would fall, nine times of ten.
+
     Parameters
     ----------
     effects
-        Of one perturbation: gene, log2fc, low, high, and measured_log2fc where real cells were measured.
+        Of one perturbation: gene, log2fc, low, high, and, where real cells were measured, measured_log2fc,
+        expected_low and expected_high.
     most
         How many raised and how many lowered genes at most.
     genes
@@ -63,6 +69,14 @@ def ranked(effects: pd.DataFrame, *, most: int = 15, genes: Sequence[str] | None
     table = ranked_genes(effects, most, genes)
     rows = np.arange(len(table))
     figure = go.Figure()
+    low, high = _reach(table)
+    wide = _of_experiment(table)
+    if wide is not None:
+        ends = np.clip(wide, low, high)
+        figure.add_scatter(x=ends.mean(axis=1), y=rows, mode="markers", marker={"opacity": 0}, name=EXPERIMENT,
+                           error_x={"type": "data", "array": np.ptp(ends, axis=1) / 2, "thickness": 7, "width": 0,
+                                    "color": BAND}, hoverinfo="skip", showlegend=False)
+        figure.add_scatter(x=[None], y=[None], mode="lines", name=EXPERIMENT, line={"width": 7, "color": BAND})
     for side, above in (("up", True), ("down", False)):
         part = (table["log2fc"] > 0).to_numpy() if above else (table["log2fc"] <= 0).to_numpy()
         if not part.any():
@@ -77,7 +91,6 @@ def ranked(effects: pd.DataFrame, *, most: int = 15, genes: Sequence[str] | None
             customdata=np.column_stack([some["gene"], some["low"].round(2), some["high"].round(2)]),
             hovertemplate="<b>%{customdata[0]}</b><br>log2 fold change %{x:.2f} (%{customdata[1]} to %{customdata[2]})"
                           "<extra>predicted</extra>")
-    low, high = _reach(table)
     measured = _measured(table)
     known = np.isfinite(measured)
     if known.any():
@@ -99,16 +112,25 @@ def _reach(table: pd.DataFrame) -> tuple[float, float]:
     """Return the ends of the axis: a measured change farther out stands at the edge (a gene that few cells have)."""
     low, high = min(0.0, float(table["low"].min())), max(0.0, float(table["high"].max()))
     spare = 0.4 * max(high - low, 0.1)
-    measured = _measured(table)
-    measured = measured[np.isfinite(measured)]
-    if measured.size:
-        low = min(low, max(float(measured.min()), low - spare))
-        high = max(high, min(float(measured.max()), high + spare))
+    wide = _of_experiment(table)
+    others = np.concatenate([_measured(table), wide.ravel()]) if wide is not None else _measured(table)
+    others = others[np.isfinite(others)]
+    if others.size:
+        low = min(low, max(float(others.min()), low - spare))
+        high = max(high, min(float(others.max()), high + spare))
     return low, high
 
 
 def _room(low: float, high: float) -> tuple[float, float]:
     return low - 0.04 * max(high - low, 0.1), high + 0.04 * max(high - low, 0.1)
+
+
+def _of_experiment(table: pd.DataFrame) -> np.ndarray | None:
+    """Return the ends [n, 2] of what an experiment with as many cells would measure; None where nothing was."""
+    if "expected_low" not in table:
+        return None
+    ends = table[["expected_low", "expected_high"]].to_numpy(float)
+    return ends if np.isfinite(ends).all() else None
 
 
 def _measured(table: pd.DataFrame) -> np.ndarray:
@@ -124,6 +146,11 @@ def export_ranked(effects: pd.DataFrame, *, most: int = 15, genes: Sequence[str]
     rows = np.arange(len(table))
     figure, axes = new_figure(3.8, 0.13 * len(rows) + 1.2)
     place = axes[0, 0]
+    low, high = _reach(table)
+    wide = _of_experiment(table)
+    if wide is not None:
+        ends = np.clip(wide, low, high)
+        place.hlines(rows, ends[:, 0], ends[:, 1], color="#dddddd", linewidth=4, label=EXPERIMENT, zorder=0)
     for side, above in (("up", True), ("down", False)):
         part = (table["log2fc"] > 0).to_numpy() == above
         some = table[part]
@@ -133,7 +160,6 @@ def export_ranked(effects: pd.DataFrame, *, most: int = 15, genes: Sequence[str]
         place.errorbar(some["log2fc"], rows[part], xerr=[some["log2fc"] - some["low"], some["high"] - some["log2fc"]],
                        fmt=SYMBOLS[side][1], color=colour, markersize=3.6, elinewidth=0.8, capsize=1.6,
                        label=PREDICTED if above or not (table["log2fc"] > 0).any() else None)
-    low, high = _reach(table)
     measured = _measured(table)
     known = np.isfinite(measured)
     if known.any():
@@ -209,7 +235,8 @@ def export_programs(activity: pd.Series, p: pd.Series, *, most: int = 24, alpha:
 def agreement(effects: pd.DataFrame, *, label: int = 10, height: int = 470) -> go.Figure:
     """Return the predicted against the measured log2 fold change of each gene, with the line of equality.
 
-    Genes whose measured change lies outside of the 90 % interval are diamonds, the farthest off are named.
+    Genes whose measured change lies outside of the 90 % interval of what an experiment with as many cells would
+    measure (of the true change, where that is not known) are diamonds, the farthest off are named.
     """
     table, limit, r = _agreement(effects)
     figure = go.Figure()
@@ -242,12 +269,14 @@ def _agreement(effects: pd.DataFrame) -> tuple[pd.DataFrame, float, float]:
     from scdiff_core.analysis.metrics import pearson
 
     columns = ["log2fc", "low", "high", "measured_log2fc"]
-    table = effects[np.isfinite(effects[columns].astype(float)).all(axis=1)].reset_index(drop=True)
+    table: pd.DataFrame = effects.loc[np.isfinite(effects[columns].to_numpy(float)).all(axis=1)].reset_index(drop=True)
     if not len(table):
         raise ScdiffError("Predicted and measured changes cannot be compared.",
                           "No real cells of this perturbation were measured.", "Choose one that the data has.")
     real, made = table["measured_log2fc"].to_numpy(float), table["log2fc"].to_numpy(float)
-    table = table.assign(outside=(real < table["low"]) | (real > table["high"]))
+    wide = _of_experiment(table)
+    low, high = (table["low"].to_numpy(float), table["high"].to_numpy(float)) if wide is None else wide.T
+    table = table.assign(outside=(real < low - 1e-6) | (real > high + 1e-6))
     usual = float(np.quantile(np.abs(real), 0.995)) if len(real) > 20 else float(np.abs(real).max())
     return table, 1.05 * max(usual, float(np.abs(made).max()), 0.1), pearson(real, made)
 

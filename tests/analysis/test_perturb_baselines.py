@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from scdiff_core.analysis.perturb import baselines
+from scdiff_core.analysis.perturb import baselines, latent
 from scdiff_core.analysis.perturb.arms import collect
 from scdiff_core.analysis.perturb.multiplied import multiplied
 from scdiff_core.data.perturbations import Perturbation, parse
@@ -157,7 +157,7 @@ def test_latent_arithmetic_with_a_linear_codec_is_the_mean_shift() -> None:
         return z @ turn.T
 
     asked = baselines.Question(Perturbation(("A", "B")), None, "x")
-    guess = baselines.latent_arithmetic(known, asked, 6, 0, encode, decode)
+    guess = latent.latent_arithmetic(known, asked, 6, 0, encode, decode)
     assert guess is not None
     # drawn from 4 controls in turn: the spread is theirs, the mean theirs and the two singles'
     assert guess.cells.mean(axis=0) - np.array([1, 2, 0, 0, 0]) == pytest.approx(np.full(5, guess.cells[:, 4].mean()),

@@ -199,7 +199,7 @@ def test_interval_factor_takes_the_noise_out() -> None:
     found = interval.calibrate(["unseen"] * a, error, variance, noise)
     assert found.factor["unseen"] == pytest.approx(3.0, rel=0.15)
     assert found.coverage["unseen"] == pytest.approx(0.9, abs=0.02)
-    assert found.of("other") == found.of("") and interval.NONE.of("x") == interval.TAILS
+    assert found.of("other") == found.of("") and interval.NONE.of("x") == 1.0
     assert interval.calibrate([], error[:0], variance[:0], noise[:0]) == interval.NONE
 
 

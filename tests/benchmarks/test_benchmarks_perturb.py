@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from benchmarks import perturb_tables as tables
+from scdiff_core.analysis.perturb import judged
 
 
 def _rows(ours: list[float], theirs: list[float], key: str = "pearson") -> list[dict]:
@@ -13,35 +14,35 @@ def _rows(ours: list[float], theirs: list[float], key: str = "pearson") -> list[
 
 
 def test_mean_se_by_hand() -> None:
-    mean, se = tables.mean_se([1.0, 2.0, 3.0])
+    mean, se = judged.mean_se([1.0, 2.0, 3.0])
     assert mean == 2 and math.isclose(se, 1 / math.sqrt(3))
-    assert math.isnan(tables.mean_se([1.0])[1])
+    assert math.isnan(judged.mean_se([1.0])[1])
 
 
 def test_below_a_baseline_by_more_than_the_standard_error_is_said() -> None:
     # differences -.1, -.1, -.1, -.3: mean -.15, SE .05
-    (words,) = tables.flags(_rows([0.5, 0.6, 0.7, 0.4], [0.6, 0.7, 0.8, 0.7]))
+    (words,) = tables.flags(_rows([0.5, 0.6, 0.7, 0.4], [0.6, 0.7, 0.8, 0.7]), [])
     assert words == "ours below additive on Pearson of change, control: by 0.150 (SE 0.050)"
     # differences -.1 and +.1
-    assert tables.flags(_rows([0.5, 0.8], [0.6, 0.7])) == []
+    assert tables.flags(_rows([0.5, 0.8], [0.6, 0.7]), []) == []
 
 
 def test_less_is_better_for_distances() -> None:
-    assert tables.flags(_rows([0.1, 0.2], [0.5, 0.7], "e_distance")) == []
-    assert "E-distance" in tables.flags(_rows([0.5, 0.7], [0.1, 0.2], "e_distance"))[0]
+    assert tables.flags(_rows([0.1, 0.2], [0.5, 0.7], "e_distance"), []) == []
+    assert "E-distance" in tables.flags(_rows([0.5, 0.7], [0.1, 0.2], "e_distance"), [])[0]
 
 
 def test_seeds_are_averaged_before_the_error_is_taken() -> None:
     rows = [{"method": "ours", "condition": c, "seed": s, "pearson": v}
             for c, s, v in (("A", 0, 0.2), ("A", 1, 0.4), ("B", 0, 0.5), ("B", 1, None))]
-    assert tables.by_condition(rows, "ours", "pearson") == {"A": 0.30000000000000004, "B": 0.5}
+    assert judged.by_condition(rows, "ours", "pearson") == {"A": 0.30000000000000004, "B": 0.5}
 
 
 def test_scaled_rows_by_hand() -> None:
     panels = [{"kind": "k", "seed": 0, "replicate": {"pds_cosine": 1.0, "de_wilcoxon_lfc_nmae": None}, "methods": {
         "mean response": {"pds_cosine": {"A": 0.5, "B": 0.5}, "de_wilcoxon_lfc_nmae": {"A": 1.0}},
         "ours": {"pds_cosine": {"A": 1.0, "B": 0.75}, "de_wilcoxon_lfc_nmae": {"A": 0.4}}}}]
-    found = [r for r in tables.scaled_rows(panels) if r["method"] == "ours"]
+    found = [r for r in judged.scaled_rows(panels) if r["method"] == "ours"]
     assert found == [{"method": "ours", "condition": "A", "seed": 0, "pds_cosine": 1.0},
                      {"method": "ours", "condition": "B", "seed": 0, "pds_cosine": 0.5}]
     assert "no answer" in tables.six_table(panels)

@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 from scdiff_core import keys
-from scdiff_core.data.check import Checked, Finding, check
+from scdiff_core.data.check import Checked, check
+from scdiff_core.data.findings import Finding
 from scdiff_core.errors import ScdiffError
 
 

@@ -13,7 +13,8 @@ import pytest
 import scipy.sparse as sp
 
 from scdiff_core.config import ReadConfig
-from scdiff_core.data.read import read, resolve_in_root, sniff
+from scdiff_core.data.read import read, resolve_in_root
+from scdiff_core.data.sniff import sniff
 from scdiff_core.errors import ScdiffError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Writing zarr v2")

@@ -14,7 +14,8 @@ import scipy.io
 import scipy.sparse as sp
 
 from scdiff_core.config import ReadConfig
-from scdiff_core.data.read import read, sniff
+from scdiff_core.data.read import read
+from scdiff_core.data.sniff import sniff
 from scdiff_core.errors import ScdiffError
 
 BARCODES = [f"AAACCTGAGACC{b}-1" for b in ("AAAA", "AAAC", "AAAG", "AAAT", "AACA", "AACC")]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from scdiff_core.config import ReadConfig
-from scdiff_core.data.read import read, sniff
-from scdiff_core.data.tables import detect, guess_orientation
+from scdiff_core.data.read import read
+from scdiff_core.data.sniff import sniff
+from scdiff_core.data.table_layout import detect, guess_orientation
 from scdiff_core.errors import ScdiffError
 
 GENES = ["TP53", "MT-CO1", "RPL13", "ACTB", "CD3E"]

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from scdiff_core.config import Roles
-from scdiff_core.data.roles import ColumnInfo, describe, detect_roles, find_control, validate_roles
+from scdiff_core.data.columns import ColumnInfo, describe
+from scdiff_core.data.roles import detect_roles, find_control, validate_roles
 from scdiff_core.errors import ScdiffError
 
 N = 240

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from scdiff_core.diffusion.objective import Linear
-from scdiff_core.diffusion.schedule import Karras
-from scdiff_core.diffusion.twisted import GradientGuidance, TwistedSMC, log_twist, resample
+from scdiff_core.diffusion.schedule import Cosine, Karras
+from scdiff_core.diffusion.twisted import GradientGuidance, TwistedSMC, log_twist, resample, unknown_at
 from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
 
@@ -114,3 +114,58 @@ def test_an_objective_that_is_not_finite_is_told():
     objective = Broken(torch.zeros(0, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
     with pytest.raises(ScdiffError, match="not a finite number"):
         designed(TwistedSMC(Mixture(), SCHEDULE, steps=5), objective)
+
+
+class Groups:
+    """The exact E[x0 | x_t] of normals whose centre is the condition's."""
+
+    def __call__(self, x, t, condition):
+        sigma = SCHEDULE(torch.as_tensor(t, dtype=x.dtype))[1]
+        centre = CENTRES[condition.codes[:, 0]]
+        return centre + STD**2 / (STD**2 + sigma**2) * (x - centre)
+
+
+def test_a_resampled_particle_keeps_the_condition_of_its_ancestor():
+    n, level = 4096, 1.6
+    objective = Linear(torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), torch.tensor([level], dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.multinomial(SHARES, n, True, generator=generator)
+    condition = Condition(codes[:, None], torch.zeros(n, 0), (3,))
+    x = 40 * torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    *_, last = TwistedSMC(Groups(), SCHEDULE, steps=40).iterate(x, condition, objective, generator)
+    taken = torch.multinomial(last.log_weight.exp(), 1024, True, generator=generator)
+    real = draw(1_000_000, 3)
+    kept = real[(objective.margins(real) >= 0).all(1)][:3000]
+    assert energy_distance(last.x0_hat[taken], kept) < 0.012
+    # nearly all of these come of the first group, and say so
+    own = codes[last.ancestor[taken]]
+    assert (own == 0).double().mean() > 0.9
+    assert (last.x0_hat[taken] - CENTRES[own]).norm(dim=1).mean() < 3 * STD
+
+
+def test_what_misses_a_demand_has_no_weight_at_all():
+    objective = Linear(torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), torch.tensor([2.6], dtype=torch.float64))
+    last, _, good = designed(TwistedSMC(Mixture(), SCHEDULE, steps=8), objective)
+    assert torch.equal(good, (objective.margins(last.x0_hat) >= 0).all(1)) and not good.all()
+
+
+def test_schedules_that_shrink_the_signal_are_refused():
+    objective = Linear(torch.zeros(0, 3, dtype=torch.float64), torch.zeros(0, dtype=torch.float64))
+    with pytest.raises(ValueError, match="alpha = 1"):
+        designed(TwistedSMC(Mixture(), Cosine(), steps=4), objective)
+
+
+def test_what_is_not_known_is_the_posterior_variance_and_few_steps_do_with_it():
+    one = CENTRES[:1] + STD * torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    condition = Condition(torch.zeros(len(one), 1, dtype=torch.int64), torch.zeros(len(one), 0), (3,))
+    found = unknown_at(Groups(), SCHEDULE, 1.0, 4, one, condition, torch.Generator().manual_seed(1))
+    sigma = SCHEDULE(torch.linspace(1, 0, 4, dtype=torch.float64))[1]
+    exact = STD**2 * sigma**2 / (STD**2 + sigma**2)
+    assert torch.allclose(found, exact[:, None].expand(4, 3), rtol=0.05)
+    objective = Linear(torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), torch.tensor([2.2], dtype=torch.float64))
+    real = draw(300_000, 3)
+    kept = real[(objective.margins(real) >= 0).all(1)][:3000]
+    unknown = unknown_at(Mixture(), SCHEDULE, 1.0, 15, real[:2000], nothing(2000), torch.Generator().manual_seed(0))
+    samplers = [TwistedSMC(Mixture(), SCHEDULE, steps=15, unknown=u) for u in (unknown, None)]
+    with_it, without = (energy_distance(designed(smc, objective)[1], kept) for smc in samplers)
+    assert with_it < 0.012 < without

@@ -25,12 +25,32 @@ def source() -> str:
     return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
+# the script has run, and for a while nothing has been drawn anew nor fades; counted in frames, which a busy machine
+# draws more slowly
+SETTLED = """frames => {
+  const roots = [document, ...[...document.querySelectorAll("*")].map((e) => e.shadowRoot).filter(Boolean)];
+  const moves = (a) => a.playState === "running" && a.effect.getComputedTiming().iterations !== Infinity;
+  const calm = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+    && !document.querySelector("[data-stale=true]") && !roots.some((r) => r.getAnimations().some(moves));
+  window.calmFrames = calm ? (window.calmFrames || 0) + 1 : 0;
+  return window.calmFrames > frames;
+}"""
+
+
 def settle(page: Page) -> None:
     """Wait until the script has run and nothing fades any more."""
+    page.evaluate("() => { window.calmFrames = 0; }")
+    page.wait_for_function(SETTLED, arg=20, timeout=LONG)
+
+
+def set_scheme(page: Page, scheme: str) -> None:
+    """Turn the page light or dark, and wait until it is."""
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.wait_for_function(
-        "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
-        " && !document.querySelector('[data-stale=true]')", timeout=LONG)
-    page.wait_for_timeout(400)
+        "dark => (getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        ".match(/[\\d.]+/g).slice(0, 3).reduce((sum, v) => sum + Number(v), 0) < 383) === dark",
+        arg=scheme == "dark", timeout=LONG)
+    settle(page)
 
 
 def violations(page: Page, axe: str, where: str) -> list[str]:
@@ -38,7 +58,8 @@ def violations(page: Page, axe: str, where: str) -> list[str]:
 
     In the dark the colours alone are looked at: all else is as in the light.
     """
-    page.evaluate(axe)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(axe)
     found: dict[str, Any] = page.evaluate(
         "() => axe.run(document, {resultTypes: ['violations'], ...(matchMedia('(prefers-color-scheme: dark)').matches"
         " ? {runOnly: {type: 'rule', values: ['color-contrast']}} : {})})")
@@ -50,3 +71,14 @@ def violations(page: Page, axe: str, where: str) -> list[str]:
                 said = (node.get("any") or node.get("all") or node.get("none") or [{}])[0].get("message", "")
                 out.append(f"{where}: {rule['id']} ({rule['impact']}) {target}: {said} {node['html'][:120]}")
     return out
+
+
+def in_both_schemes(page: Page, axe: str, where: str) -> list[str]:
+    """Return what axe finds on the page as it is, in the light and in the dark; the page stays in the second.
+
+    It begins with the scheme that the page is in: changing it draws the whole page anew.
+    """
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    found = violations(page, axe, f"{where}, {'dark' if dark else 'light'}")
+    set_scheme(page, "light" if dark else "dark")
+    return found + violations(page, axe, f"{where}, {'light' if dark else 'dark'}")

@@ -1,8 +1,9 @@
 """A real browser and a real server for the tests in this folder.
 
-`serve` starts Streamlit on a free port of 127.0.0.1; `browser_page` is a page that fails its test when
-anything was asked of another host, or an error was written to the console. Without a browser the tests are
-skipped, unless REQUIRE_BROWSER=1 is set: then they fail.
+`serve` starts Streamlit on a free port of 127.0.0.1, `demo_app` is the app with the demo; `browser_page` is a page that
+fails its test when anything was asked of another host, or an error was written to the console. Browser and servers last
+as long as the process that runs the tests: each takes seconds to start. Without a browser the tests are skipped, unless
+REQUIRE_BROWSER=1 is set: then they fail.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from app_servers import App, Servers
+
+from scdiff_core import demo_model
+from scdiff_core.workspace import Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST = ("whole_way", "perturb", "design", "sessions", "axe", "explore")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -37,11 +38,13 @@ OURS = re.compile(r"^(?:(?:https?|wss?)://127\.0\.0\.1[:/]|blob:http://127\.0\.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder drives a browser."""
+    """Everything in this folder drives a browser; the longest files come first, so that two processes end together."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+    names = [f"test_e2e_{name}.py" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.name) if item.path.name in names else len(names))
 
 
 def _no_browser(reason: str) -> NoReturn:
@@ -50,9 +53,9 @@ def _no_browser(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """One browser for a test file: Debian's chromium, or the one that Playwright brings."""
+    """One browser for all: Debian's chromium, or the one that Playwright brings."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -68,65 +71,32 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-class Servers:
-    """The Streamlit servers of a test file, by their address."""
-
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
-        self.running: dict[str, subprocess.Popen] = {}
-
-    def __call__(
-        self, script: Path, workspace: Path | None = None, env: dict[str, str] | None = None, port: int | None = None
-    ) -> str:
-        """Start `script` and return its address once it answers."""
-        port = port or _free_port()
-        url = f"http://127.0.0.1:{port}"
-        extra = {"SCDIFF_WORKSPACE": str(workspace)} if workspace else {}
-        settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **extra, **(env or {})}
-        log = self.logs / f"server-{port}-{time.monotonic_ns()}.txt"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port),
-                 "--server.headless", "true", "--server.address", "127.0.0.1",
-                 "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"],
-                cwd=ROOT, env=settings, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-            )
-        self.running[url] = process
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        return url
-            except OSError:
-                time.sleep(0.1)
-        self.stop(url)
-        raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
-
-    def stop(self, url: str) -> None:
-        """End the server at this address, as a restart of the machine would; jobs it started go on."""
-        process = self.running.pop(url)
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """All servers; those that still run end with the tests."""
+    started = Servers(tmp_path_factory.mktemp("servers"))
+    yield started
+    for url in list(started.running):
+        started.stop(url)
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Return what starts Streamlit: ``serve(script, workspace, env) -> url``; all end with the test file."""
-    servers = Servers(tmp_path_factory.mktemp("servers"))
+def serve(servers: Servers) -> Iterator[Servers]:
+    """Return what starts Streamlit: ``serve(script, workspace, env) -> url``; what was started ends with the file."""
+    before = set(servers.running)
     yield servers
-    for url in list(servers.running):
+    for url in set(servers.running) - before - servers.lasting:
         servers.stop(url)
+
+
+@pytest.fixture(scope="session")
+def demo_app(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> App:
+    """The app with the demo in its workspace; what one test saves there is there for the next."""
+    space = Workspace(tmp_path_factory.mktemp("demo"))
+    dataset, run = demo_model.install(space)
+    url = servers(ROOT / "app.py", space.root, {"SCDIFF_DATA_ROOT": str(space.root)})
+    servers.lasting.add(url)
+    return App(url, space.root, dataset.id, run.id)
 
 
 @pytest.fixture
@@ -148,6 +118,7 @@ def open_page(chromium: Browser, forgive: list[str]) -> Iterator[Callable[..., P
     def watch(page: Page) -> None:
         page.on("console", note)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("websocket", lambda socket: requests.append(socket.url))
 
     def start(**options: Any) -> Page:
         options = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True, **options}
@@ -155,9 +126,8 @@ def open_page(chromium: Browser, forgive: list[str]) -> Iterator[Callable[..., P
         contexts.append(context)
         context.on("page", watch)
         context.on("request", lambda request: requests.append(request.url))
+        context.set_default_timeout(120_000)  # ms, of all its pages; a loaded machine of two cores
         page = context.new_page()
-        page.on("websocket", lambda socket: requests.append(socket.url))
-        page.set_default_timeout(30_000)
         return page
 
     yield start

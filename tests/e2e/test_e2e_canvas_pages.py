@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from scdiff_core import demo_model
-from scdiff_core.workspace import Workspace
+from accessibility import settle
+from app_servers import App
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -19,14 +16,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 LOADER = ROOT / "pages" / "_shared" / "cell_canvas" / "loader.js"
 LONG = 120_000  # ms
-
-
-@pytest.fixture(scope="module")
-def app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of the app, with the demo in its workspace."""
-    path = tmp_path_factory.mktemp("workspace")
-    demo_model.install(Workspace(path))
-    return f"{serve(ROOT / 'app.py', path)}/?dataset={demo_model.NAME}&run={demo_model.NAME}"
 
 
 def go(page: Page, name: str) -> None:
@@ -37,16 +26,16 @@ def go(page: Page, name: str) -> None:
         page.wait_for_selector("canvas.cc-cells", state="detached")
     else:
         page.wait_for_selector("canvas.cc-cells[data-painted]:not([data-painted='0'])", timeout=LONG)
-    page.wait_for_timeout(300)
+    settle(page)
 
 
-def test_a_page_that_is_visited_again_sets_up_no_new_context(browser_page: Page, app: str) -> None:
+def test_a_page_that_is_visited_again_sets_up_no_new_context(browser_page: Page, demo_app: App) -> None:
     page = browser_page
     page.add_init_script(
         "window.contexts = new Set(); HTMLCanvasElement.prototype.getContext = new Proxy("
         "HTMLCanvasElement.prototype.getContext, { apply(get, canvas, [kind, ...rest]) {"
         " if (kind === 'webgl2') window.contexts.add(canvas); return Reflect.apply(get, canvas, [kind, ...rest]); } })")
-    page.goto(app)
+    page.goto(f"{demo_app.url}/?dataset={demo_app.dataset}&run={demo_app.run}")
     page.get_by_role("button", name="Try the demo").wait_for(timeout=LONG)
     seen = []
     for name in ("Data", "Home", "Data", "Generate", "Data", "Home", "Data"):
@@ -59,9 +48,11 @@ def test_a_page_that_is_visited_again_sets_up_no_new_context(browser_page: Page,
     assert page.evaluate("window.contexts.size") <= 2
 
 
-def test_asking_for_what_is_lacking_never_undoes_a_change_of_page(browser_page: Page, app: str) -> None:
+def test_asking_for_what_is_lacking_never_undoes_a_change_of_page(browser_page: Page, demo_app: App) -> None:
     page = browser_page
-    page.goto(app.replace("/?", "/_stcore/health?"))
+    page.clock.install(time=0)
+    page.goto(f"{demo_app.url}/_stcore/health")  # a page of this address with nothing on it
+    page.clock.pause_at(60_000)  # from here on time goes by where the test says so
     head = json.dumps({"code": "c0de", "at": {}}).encode()
     data = base64.b64encode(b"CELL" + len(head).to_bytes(4, "little") + head).decode()
     page.evaluate("""async ([text, data]) => {
@@ -79,13 +70,13 @@ def test_asking_for_what_is_lacking_never_undoes_a_change_of_page(browser_page: 
     }""", [LOADER.read_text(encoding="utf-8"), data])
 
     def asked(after: int) -> int:
-        page.wait_for_timeout(after)
+        page.clock.run_for(after)
         return int(page.evaluate("window.asked"))
 
     def run() -> None:
         for state in ("running", "notRunning"):
             page.evaluate("state => window.run(state)", state)
-            page.wait_for_timeout(50)
+            page.clock.run_for(50)
 
     assert asked(700) == 0  # a press from before this code was there may be unanswered yet
     run()

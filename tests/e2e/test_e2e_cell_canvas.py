@@ -75,7 +75,7 @@ def wait(page: Page, name: str, test: str) -> None:
     """Wait until the canvas's attribute passes a JavaScript test of `value`."""
     page.locator(CANVAS).evaluate(
         f"""canvas => new Promise((done, fail) => {{
-            const give = setTimeout(() => fail(new Error("{name}: " + canvas.dataset["{name}"])), 15000);
+            const give = setTimeout(() => fail(new Error("{name}: " + canvas.dataset["{name}"])), 120000);
             const look = () => {{
                 const value = Number(canvas.dataset["{name}"]);
                 if ({test}) {{ clearTimeout(give); done(); }} else requestAnimationFrame(look);

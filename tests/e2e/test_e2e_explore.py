@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from accessibility import settle
+from app_servers import App
 
-from scdiff_core import demo_model
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import Workspace
 
@@ -26,23 +27,15 @@ LONG = 120_000  # ms; a loaded machine of two cores
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the demo in it."""
-    path = tmp_path_factory.mktemp("workspace")
-    demo_model.install(Workspace(path))
-    return path
-
-
-@pytest.fixture(scope="module")
-def dataset(workspace: Path) -> Prepared:
-    """The demo's real cells."""
-    return Prepared.open(Workspace(workspace).datasets()[0])
-
-
-@pytest.fixture(scope="module")
-def app(serve: Callable[..., str], workspace: Path) -> str:
+def app(demo_app: App) -> str:
     """The address of the app."""
-    return serve(ROOT / "app.py", workspace, {"SCDIFF_DATA_ROOT": str(workspace)})
+    return demo_app.url
+
+
+@pytest.fixture(scope="module")
+def dataset(demo_app: App) -> Prepared:
+    """The demo's real cells."""
+    return Prepared.open(Workspace(demo_app.workspace).open("prepare", demo_app.dataset))
 
 
 def canvas_of(page: Page, cells: int) -> Locator:
@@ -61,7 +54,7 @@ def lasso(page: Page, canvas: Locator, corners: list[tuple[float, float]]) -> No
     """Draw a lasso round a part of the canvas, its corners as shares of its width and height."""
     page.get_by_role("button", name="Lasso").first.click()
     canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    settle(page)
     box = canvas.bounding_box()
     assert box
     points = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in [*corners, corners[0]]]

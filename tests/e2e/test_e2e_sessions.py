@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-from scdiff_core import demo_model
-from scdiff_core.workspace import Workspace
+from app_servers import App, Servers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-ROOT = Path(__file__).resolve().parents[2]
 SESSIONS, LONG = 10, 240_000
 PAGES = ("Data", "Train", "Generate", "Perturb", "Runs", "Methods")
 
 
 @pytest.mark.slow
 def test_ten_sessions_walk_all_pages_at_once(
-        open_page: Callable[..., Page], serve: Any, tmp_path: Path) -> None:
-    space = Workspace(tmp_path / "workspace")
-    dataset, run = demo_model.install(space)
-    url = serve(ROOT / "app.py", space.root)
-    people = [open_page() for _ in range(SESSIONS)]
+        open_page: Callable[..., Page], demo_app: App, servers: Servers) -> None:
+    first = open_page(viewport={"width": 1024, "height": 576})
+    people = [first, *(first.context.new_page() for _ in range(SESSIONS - 1))]  # a session of the server for each
     for person in people:  # all connect before the first walks
-        person.goto(f"{url}/?dataset={dataset.id}&run={run.id}", wait_until="commit")
+        person.goto(f"{demo_app.url}/?dataset={demo_app.dataset}&run={demo_app.run}", wait_until="commit",
+                    timeout=LONG)
     for person in people:
         person.get_by_role("button", name="Try the demo").wait_for(timeout=LONG)
     for step in range(len(PAGES)):  # nobody waits for another: all click, each on another page, then all are looked at
         going = [(person, PAGES[(step + i) % len(PAGES)]) for i, person in enumerate(people)]
         for person, name in going:
-            person.get_by_role("link", name=name, exact=True).first.click()
+            person.get_by_role("link", name=name, exact=True).first.click(timeout=LONG)
         for person, name in going:
             person.get_by_role("heading", name=name, exact=True, level=1).wait_for(timeout=LONG)
             person.wait_for_function(
@@ -41,5 +36,5 @@ def test_ten_sessions_walk_all_pages_at_once(
                 timeout=LONG)
             wrong = person.locator("[data-testid=stAlertContentError], [data-testid=stException]")
             assert wrong.count() == 0, f"{name}: {wrong.all_inner_texts()}"
-    log = "\n".join(f.read_text(errors="replace") for f in sorted(serve.logs.glob("server-*.txt")))
+    log = servers.logs[demo_app.url].read_text(errors="replace")
     assert "Traceback" not in log and "page error" not in log, log[-3000:]

@@ -20,9 +20,10 @@ from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.engine import outputs
 from scdiff_core.engine.explore_ops import score_file
-from scdiff_core.engine.worker import Cancelled, Service
+from scdiff_core.engine.worker import Service
+from scdiff_core.engine.worker_loop import Cancelled
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selections import pack_rows
+from scdiff_core.selection import pack_rows
 from scdiff_core.worker_client import Worker
 from scdiff_core.workspace import Workspace, read_json
 

@@ -13,7 +13,7 @@ from helpers import prepared_tiny
 from scdiff_core import keys
 from scdiff_core.config import GenerateConfig, TrainConfig
 from scdiff_core.data.prepared import Prepared
-from scdiff_core.engine import outputs
+from scdiff_core.engine import cards, outputs
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
 
@@ -93,7 +93,7 @@ def test_the_report_card_is_kept(prepared: Prepared, run: JobDir) -> None:
     asked = GenerateConfig(run="a", n_cells=len(half))
     made = outputs.write_set(outputs.new_path(run), as_generated(prepared, half), asked, prepared)
     phases: list[float] = []
-    report = outputs.write_report(made, prepared, asked, lambda words, share: phases.append(share))
+    report = cards.write_report(made, prepared, asked, lambda words, share: phases.append(share))
     assert phases == sorted(phases) and len(phases) > 2
     card = made.report()
     assert card == report.to_dict()
@@ -104,12 +104,12 @@ def test_the_report_card_is_kept(prepared: Prepared, run: JobDir) -> None:
 
 def test_real_cells_are_those_of_the_same_conditions(prepared: Prepared) -> None:
     labels, batches = prepared.labels("cell_type"), prepared.labels("batch")
-    rows = outputs.real_rows(prepared, {"cell_type": "B", "batch": "one"}, keys.TRAIN)
+    rows = cards.real_rows(prepared, {"cell_type": "B", "batch": "one"}, keys.TRAIN)
     assert set(rows) == {i for i in prepared.rows(keys.TRAIN) if labels[i] == "B" and batches[i] == "one"}
-    anything = outputs.real_rows(prepared, {"cell_type": keys.ANY, "batch": keys.AS_IN_DATA}, keys.TEST)
+    anything = cards.real_rows(prepared, {"cell_type": keys.ANY, "batch": keys.AS_IN_DATA}, keys.TEST)
     np.testing.assert_array_equal(anything, prepared.rows(keys.TEST))
     with pytest.raises(ScdiffError, match="no held-out cell with cell_type = X"):
-        outputs.real_rows(prepared, {"cell_type": "X"}, keys.TEST)
+        cards.real_rows(prepared, {"cell_type": "X"}, keys.TEST)
 
 
 @pytest.mark.parametrize("name", ["cells.h5ad", "cells.csv.gz", "cells.csv", "cells.tsv.gz"])

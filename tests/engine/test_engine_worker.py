@@ -16,7 +16,8 @@ from scdiff_core.analysis import report_card
 from scdiff_core.analysis.report_card import Report
 from scdiff_core.config import TrainConfig
 from scdiff_core.engine import outputs, report_full, run_job
-from scdiff_core.engine.worker import Cancelled, Service
+from scdiff_core.engine.worker import Service
+from scdiff_core.engine.worker_loop import Cancelled
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
 

@@ -49,6 +49,25 @@ def test_intervals_and_measured_changes_are_drawn_where_they_are() -> None:
     assert effects.ranked(far, most=10).layout.xaxis.range[0] > -10
 
 
+def test_where_an_experiment_would_fall_is_a_band_behind_and_judges_what_is_outside() -> None:
+    genes = table()
+    wide = genes.assign(expected_low=genes["low"] - 1, expected_high=genes["high"] + 1)
+    figure = effects.ranked(wide, most=10)
+    chosen = effects.ranked_genes(wide, 10)
+    band = figure.data[0]
+    assert band.name == effects.EXPERIMENT and [t.name for t in figure.data if t.showlegend is not False].count(
+        effects.EXPERIMENT) == 1
+    ends = figure.layout.xaxis.range
+    np.testing.assert_allclose(np.array(band.x) - band.error_x.array, np.maximum(chosen["expected_low"], ends[0]),
+                               atol=0.3)
+    assert effects.EXPERIMENT not in [t.name for t in effects.ranked(genes).data]
+    never = genes.assign(expected_low=np.nan, expected_high=np.nan)
+    assert effects.EXPERIMENT not in [t.name for t in effects.ranked(never).data]
+    outside = [t.name for g in (genes, wide) for t in effects.agreement(g).data if str(t.name).startswith("outside")]
+    assert len(outside) == 1  # all measured ones are within a band that is two wider
+    assert effects.EXPERIMENT in words(effects.export_ranked(wide))
+
+
 def test_files_say_that_they_are_synthetic() -> None:
     genes = table()
     for svg in (effects.export_ranked(genes, title="A+B"), effects.export_agreement(genes, title="A+B")):
@@ -115,9 +134,9 @@ def test_the_map_of_perturbations_tells_measured_from_never_measured() -> None:
     measured = np.arange(8) < 5
     figure = effect_maps.perturbation_map(xy, names, size, measured=measured, chosen="P3")
     by = {t.name: t for t in figure.data if t.name and t.showlegend is False}
-    assert len(by["measured in the data"].x) == 5 and by["never measured"].marker.symbol == "diamond"
+    assert len(by["in the training data"].x) == 5 and by["never trained on"].marker.symbol == "diamond"
     assert len(figure.data) == 5  # two kinds, two entries of the legend, one ring
-    assert "never measured" in words(effect_maps.export_perturbation_map(xy, names, size, measured=measured))
+    assert "never trained on" in words(effect_maps.export_perturbation_map(xy, names, size, measured=measured))
     with pytest.raises(ScdiffError, match="7 names"):
         effect_maps.perturbation_map(xy, names[:7], size)
 

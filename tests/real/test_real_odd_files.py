@@ -9,8 +9,9 @@ import pytest
 
 from scdiff_core.config import Roles
 from scdiff_core.data.check import Checked, check
-from scdiff_core.data.read import read, sniff
+from scdiff_core.data.read import read
 from scdiff_core.data.roles import detect_roles
+from scdiff_core.data.sniff import sniff
 from scdiff_core.errors import ScdiffError
 
 pytestmark = pytest.mark.real

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_ui_pages import open_page, words
 
-from scdiff_core import demo_model, selections, views
+from scdiff_core import demo_model, selection, selections, views
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import JobDir, Workspace
 
@@ -33,7 +33,7 @@ def job(space: Workspace) -> JobDir:
 
 def kept(job: JobDir, mask: np.ndarray) -> str:
     """Keep a selection of real cells and return its id."""
-    return selections.Selections(job, Prepared.open(job).fingerprint).keep(selections.Selection({"real": mask}))
+    return selections.Selections(job, Prepared.open(job).fingerprint).keep(selection.Selection({"real": mask}))
 
 
 def open_data(**state: Any) -> AppTest:
@@ -141,7 +141,7 @@ def test_a_session_of_other_cells_brings_its_view_and_says_what_is_lost(job: Job
     prepared = Prepared.open(job)
     data = views.write_session(
         "other", "f" * 64, views.View(colour="NO_SUCH_GENE", place="PCA"),
-        {"theirs": selections.Selection({"real": np.ones(5, bool)})})
+        {"theirs": selection.Selection({"real": np.ones(5, bool)})})
     script = """
         import streamlit as st
         from pages._explore import session

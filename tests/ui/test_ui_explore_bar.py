@@ -13,7 +13,7 @@ from pages._explore import maps
 from pages._generate import ask
 from pages._shared.cell_canvas import Layer, box_of, pack
 from pages._shared.cell_canvas.plain import plain_scatter
-from scdiff_core import demo_model, selections
+from scdiff_core import demo_model, selection, selections
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import Workspace
 
@@ -39,7 +39,7 @@ def test_the_bar_holds_what_can_be_done_now(space: Workspace) -> None:
     store = selections.Selections(job, Prepared.open(job).fingerprint)
     mask = np.zeros(Prepared.open(job).n_cells, bool)
     mask[:40] = True
-    number = store.keep(selections.Selection({"real": mask}))
+    number = store.keep(selection.Selection({"real": mask}))
     assert keys_of(open_page("data", dataset=NAME)) == set()
     store.save(number, "forty")
     at = open_page("data", dataset=NAME)

@@ -13,7 +13,7 @@ from scdiff_core import demo_model
 from scdiff_core.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("home", "data", "train", "generate", "perturb", "runs", "methods")
+PAGES = ("home", "data", "train", "generate", "design", "perturb", "runs", "methods")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_every_page_opens_on_an_empty_workspace_and_says_what_is_missing(
     assert not at.error
     said = words(at)
     wanted = {"home": "No code", "data": "Bring your cells in", "train": "no prepared dataset",
-              "generate": "No trained model", "perturb": "No model of perturbations",
+              "generate": "No trained model", "design": "No trained model", "perturb": "No model of perturbations",
               "runs": "No model has been trained", "methods": "No model"}[name]
     assert wanted in said
 

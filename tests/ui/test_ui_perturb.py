@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ from fake_perturb import FakeModel, perturb_dataset, write_fake_prediction
 from streamlit.testing.v1 import AppTest
 from test_ui_pages import open_page, words
 
+from scdiff_core import jobs, process
 from scdiff_core.config import TrainConfig
+from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.simulate import Truth
 from scdiff_core.engine import screen as engine
 from scdiff_core.engine import screens
-from scdiff_core.selections import Selection, Selections
+from scdiff_core.selection import Selection
+from scdiff_core.selections import Selections
 from scdiff_core.workspace import JobDir, Workspace, read_json, write_json
 
 PAIR, *MORE = (c for c in Truth.build(n_genes=250).conditions() if "+" in c)  # held out
@@ -218,13 +223,44 @@ def test_a_screen_is_shown(page: Open, space: Workspace, tab: str, wanted: str) 
     assert wanted in words(page(perturb_mode="Screen", **{"screen-tabs": tab}))
 
 
-def test_a_screen_is_asked_for(page: Open, asked: list[Any]) -> None:
+def test_a_screen_is_started_as_a_job_and_found_again(page: Open, space: Workspace,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(job: JobDir) -> None:  # a process is at work, of which this server knows by what is on disk alone
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        job.write_status(state=jobs.RUNNING, pid=child.pid, pid_started=process.started_at(child.pid),
+                         phase="predicting NOPE", step=500, total=1000)
+        children.append(child)
+
+    children: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(jobs, "start", start)
     at = page(perturb_mode="Screen", **{"screen-kind": "My own list", "screen-own": "TF01-kd\nstimulus @ 0.5, NOPE"})
     press(at, "Screen")
-    values = next(v for op, v in asked if op == "screen")
-    assert values["config"]["items"] == [{"perturbation": "TF01-kd", "dose": None},
-                                         {"perturbation": "stimulus", "dose": 0.5},
-                                         {"perturbation": "NOPE", "dose": None}]
+    (job,) = screens.unfinished(run_of(space))
+    assert [i.name for i in job.config().items] == ["TF01-kd", "stimulus @ 0.5", "NOPE"]
+    again = page(perturb_mode="Screen")  # another visit knows of it by what is on disk
+    assert any("Predicting NOPE · 50%" in str(p.proto) for p in again.get("progress"))
+    assert next(b for b in again.button if b.label == "Screen").disabled
+    next(b for b in again.button if b.label == "Cancel").click().run()
+    assert job.stop_requested() and children[0].wait(timeout=30) != 0
+
+
+def test_a_screen_that_came_to_nothing_says_so_and_can_be_started_again(
+        page: Open, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(jobs, "start", lambda job: started.append(job.id))
+    config = ScreenConfig.model_validate({"run": "run", "items": [{"perturbation": "NOPE"}]})
+    job = screens.create(run_of(space), config)
+    trouble = {"what": "Nothing in the list can be predicted.", "why": "W.", "fix": "F."}
+    job.write_status(state=jobs.FAILED, error=trouble)
+    at = open_page("perturb", dataset="screen", run="run", perturb_mode="Screen")
+    assert any("Nothing in the list can be predicted" in e.value for e in at.error)
+    next(b for b in at.button if b.label == "Start it again").click().run()
+    assert started == [job.id]
+    job.write_status(state=jobs.STOPPED, error=None)
+    at = page(perturb_mode="Screen")
+    assert "The screen of 1 perturbation was stopped before it was done" in words(at)
+    press(at, "Take it away")
+    assert not screens.unfinished(run_of(space))
 
 
 def test_which_experiment_next_is_asked_for_among_what_was_not_measured(page: Open, asked: list[Any]) -> None:
@@ -239,11 +275,9 @@ def test_the_lists_are_what_they_say(space: Workspace) -> None:
 
     prepared = Prepared.open(space.open("prepare", "screen"))
     assert lists.suffix(prepared) == "-kd" and "TF01-kd" in lists.singles(prepared)
-    assert lists.all_pairs(["b", "a", "c", "a"]) == ["a+b", "b+c", "a+c"]
     new = lists.untouched(prepared, 5)
     assert len(new) == 5 and all(n.endswith("-kd") and n.startswith("GENE") for n in new)
     assert lists.between([0.1, 1.0]) == [0.1, 0.316, 1.0]
-    assert lists.pasted("A\n\nB @ 2, C;A") == [("A", None), ("B", 2.0), ("C", None)]
 
 
 def test_without_a_model_of_perturbations_it_says_where_one_is_made(tmp_path: Path,

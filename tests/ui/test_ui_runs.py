@@ -16,6 +16,7 @@ from pages._runs import making
 from pages._shared.trouble import escape
 from scdiff_core import demo_model, keys
 from scdiff_core.analysis import by_type, report_card
+from scdiff_core.analysis.perturb import card
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs, report_full
 from scdiff_core.workspace import JobDir, Workspace, write_json
@@ -196,3 +197,62 @@ def test_a_report_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     assert any("The dataset is gone" in e.value for e in at.error)
     assert at.button(key="make_report") is not None
     assert outputs.list_sets(Workspace(tmp_path).open("train", demo_model.NAME)) is not None
+
+
+@pytest.fixture(scope="module")
+def predicts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a small model of perturbations and its report; the six scores, which take long, are made up."""
+    from perturb_run import PAIR, PAIRS, trained_run
+
+    root = tmp_path_factory.mktemp("predicts")
+    prepared, job = trained_run(root, (PAIR, *PAIRS[:9]))
+
+    def six(bench: Any, conditions: Any, cells: Any, *more: Any) -> dict[str, Any]:
+        names = [card.name_of(c) for c in conditions]
+        values = {m: dict.fromkeys(names, 0.5 + 0.1 * i) for i, m in enumerate(cells)}
+        values["mean response"] = dict.fromkeys(names, 0.0)
+        return {"seed": 0, "replicate": {"pds_cosine": 1.0},
+                "methods": {m: {"pds_cosine": of} for m, of in values.items()}}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(card, "six", six)
+        report_full.make(job, prepared, lambda asked, tell: None)
+    return root
+
+
+def open_predicts(root: Path, monkeypatch: pytest.MonkeyPatch, tab: str = "Report") -> AppTest:
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(root))
+    at = open_page("runs", dataset="screen", run="run", runs_tabs=tab)
+    assert not at.error, [e.value for e in at.error]
+    return at
+
+
+def test_the_report_of_a_model_of_perturbations_is_shown_with_every_baseline(
+        predicts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_predicts(predicts, monkeypatch)
+    values = report_full.read_report(Workspace(predicts).open("train", "run"), report_full.PERTURB)
+    assert values is not None and f"**{escape(values['sentence'])}**" in words(at)
+    said = " ".join(h.proto.body for h in at.get("html") if "report-table" in h.proto.body)
+    for method in ("this model", "additive", "mean response", "nearest", "linear", "latent arithmetic", "floor"):
+        assert method in said
+    assert all(c["perturbation"] in said for c in values["conditions"]) and "E-distance" in said
+    told = " ".join([*(w.value for w in at.warning), *(s.value for s in at.success)])
+    assert all(escape(line) in told for line in values["lines"])
+    assert "Six scaled scores" in words(at) and "Which half earned what" in words(at)
+    assert {b.proto.label for b in at.get("download_button")} >= {"Report (.html)", "Figures (.json)"}
+    pictures = [h.proto.body for h in at.get("html") if "report-figure" in h.proto.body]
+    assert len(pictures) == len(values["figures"])
+
+
+def test_a_model_of_perturbations_without_a_report_says_what_one_holds(
+        predicts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = copy_of(predicts, tmp_path / "w")
+    shutil.rmtree(report_full.folder(space.open("train", "run")))
+    at = open_predicts(space.root, monkeypatch)
+    assert "holds them against the real cells beside every baseline" in words(at)
+    assert at.button(key="make_report").label == "Make the report"
+
+
+def test_reports_of_two_kinds_are_not_laid_side_by_side(predicts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_predicts(predicts, monkeypatch, "Two runs side by side")
+    assert any("none has one yet" in i.value for i in at.info)

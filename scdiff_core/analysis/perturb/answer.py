@@ -67,9 +67,15 @@ class Response:
 
     def measured(self, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the 90 % interval of log2fc that an experiment of so many cells would measure: low, high [G]."""
-        half = interval.Z * np.sqrt(self.sd**2 + self.control_error + self.cell_sd**2 / max(n_cells, 1))
-        centre = self.control + self.shift + self.control_bias
-        return log2_fold_change(centre - half, self.control), log2_fold_change(centre + half, self.control)
+        return measured(self.control + self.shift + self.control_bias, self.sd**2 + self.control_error, self.cell_sd,
+                        self.control, n_cells)
+
+
+def measured(mean: np.ndarray, error: np.ndarray, cell_sd: np.ndarray, control: np.ndarray,
+             n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return `Response.measured` of what it is made of: the expected mean, its variance and the cells' spread [G]."""
+    half = interval.Z * np.sqrt(error + cell_sd**2 / max(n_cells, 1))
+    return log2_fold_change(mean - half, control), log2_fold_change(mean + half, control)
 
 
 def log2_fold_change(mean: np.ndarray, control: np.ndarray, added: float = ADDED) -> np.ndarray:

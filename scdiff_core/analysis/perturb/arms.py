@@ -49,6 +49,9 @@ class Arms:
         in the shares that the arm has them. [A, G], [A, G], [A].
     left_out
         Sentences on cells that are in no arm.
+    together
+        How much more than independent genes the cells of an arm's type vary in what a change of all rates by one factor
+        moves [A]: cells are deep or shallow in all their genes at once. None: as independent genes.
     """
 
     arms: tuple[Arm, ...]
@@ -59,6 +62,7 @@ class Arms:
     control_var: np.ndarray
     control_n: np.ndarray
     left_out: tuple[str, ...] = ()
+    together: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.arms)
@@ -94,7 +98,8 @@ class Arms:
         index = np.arange(len(self.arms))[np.asarray(which)]
         return replace(self, arms=tuple(self.arms[i] for i in index), mean=self.mean[index], var=self.var[index],
                        n=self.n[index], control=self.control[index], control_var=self.control_var[index],
-                       control_n=self.control_n[index])
+                       control_n=self.control_n[index],
+                       together=None if self.together is None else self.together[index])
 
     def find(self, perturbation: Perturbation, dose: float | None = None, cell_type: str = "") -> int | None:
         """Return the index of an arm, None if it was not measured."""
@@ -203,4 +208,26 @@ def _summarise(values: sp.csr_matrix, arms: list[Arm], strata: np.ndarray, rows:
         control_n[a] = 1.0 / (weight**2).sum()
     final = tuple(replace(arm, rows=rows[arm.rows]) for arm in arms)
     index = [whole[arm.cell_type] for arm in arms]
-    return Arms(final, mean, var, n, control, var[index], control_n, left_out)
+    return Arms(final, mean, var, n, control, var[index], control_n, left_out, _together(values, arms, mean, var, n))
+
+
+def _together(values: sp.csr_matrix, arms: list[Arm], mean: np.ndarray, var: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return by how much a factor on all rates varies between the cells of each arm's type, beyond independent genes.
+
+    Genes weigh as least squares would weigh them: how far the mean moves with the log of the rate, over the variance.
+    """
+    types = np.array([arm.cell_type for arm in arms])
+    out = np.ones(len(arms))
+    for kind in np.unique(types):
+        rows = np.flatnonzero(types == kind)
+        free = np.maximum(n[rows] - 1, 0)
+        pooled = (free[:, None] * var[rows]).sum(axis=0) / max(free.sum(), 1)
+        level = (n[rows, None] * mean[rows]).sum(axis=0) / n[rows].sum()
+        if level.min() < 0 or not pooled.any():
+            continue
+        weight = (1 - np.exp(-level)) / np.maximum(pooled, 0.01 * pooled.max())
+        seen = values @ weight
+        spread = sum(float(((seen[arms[a].rows] - seen[arms[a].rows].mean()) ** 2).sum()) for a in rows)
+        expected = float((free[:, None] * var[rows] * weight**2).sum())
+        out[rows] = max(spread / expected, 1.0) if expected > 0 else 1.0
+    return out

@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from scdiff_core import keys
-from scdiff_core.analysis.perturb import baselines, panel, scores, splits
+from scdiff_core.analysis.perturb import baselines, latent, panel, scores, splits
 from scdiff_core.analysis.perturb.arms import collect
 from scdiff_core.errors import ScdiffError
 
 FLOOR, SCALED_BY = "floor", "mean response"
+SEEN = "held-out cells of what was trained on"
 MOST_CELLS = 200
+LEAST_CELLS = 8  # real cells that a condition must have to be judged
+MOST_REAL, MOST_CONTROL, MOST_SPACE = 4_000, 10_000, 50_000  # that are looked at: of a condition, a type, of all
+Tell = Callable[[str, float], None]
 
 Answer = Callable[[splits.Condition, int], "baselines.Guess | None"]
 
@@ -28,6 +32,11 @@ def name_of(condition: splits.Condition) -> str:
     """Return a condition as text: ``"A+B|3|type"``, without what it does not have."""
     what, dose, kind = condition
     return "|".join([what.label, *([f"{dose:g}"] if dose is not None else []), *([kind] if kind else [])])
+
+
+def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many of some rows, evenly spaced."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Bench:
 
     prepared: Any
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def log1p(self) -> Any:
@@ -65,7 +75,7 @@ class Bench:
     @cached_property
     def space(self) -> scores.Space:
         """Where populations are compared: of all real cells of the data."""
-        return scores.Space.fit(self.log1p)
+        return scores.Space.fit(self.log1p[_evenly(np.arange(self.log1p.shape[0]), MOST_SPACE)])
 
     @cached_property
     def test(self) -> np.ndarray:
@@ -77,8 +87,29 @@ class Bench:
         kinds = {a.cell_type for a in self.known.arms.arms if a.perturbation.is_control}
         return [c for c, rows in self.table.conditions.items() if self.test[rows].all() and c[2] in kinds]
 
+    def asked(self) -> list[splits.Condition]:
+        """Return the conditions to judge, of at least `LEAST_CELLS` held-out cells: the unseen ones, else the seen."""
+        unseen = [c for c in self.unseen() if len(self.rows_of(c)) >= LEAST_CELLS]
+        return unseen or [c for c in self.table.conditions if len(self.rows_of(c)) >= LEAST_CELLS]
+
+    def rows_of(self, condition: splits.Condition) -> np.ndarray:
+        """Return the held-out cells of a condition: all of an unseen one."""
+        rows = self.table.conditions[condition]
+        return _evenly(rows[self.test[rows]], MOST_REAL)
+
+    def controls(self, kind: str) -> np.ndarray:
+        """Return the control cells of a type that were learnt from: every change, real or predicted, is against these.
+
+        With others as the reference, an unmoved control would have a direction: their noise.
+        """
+        rows = self.table.control[kind]
+        own = rows[~self.test[rows]]
+        return _evenly(own if len(own) else rows, MOST_CONTROL)
+
     def kind(self, condition: splits.Condition) -> str:
-        """Return what is unseen of a condition, in words."""
+        """Return what is unseen of a condition, in words; `SEEN` where it was trained on."""
+        if not self.test[self.table.conditions[condition]].all():
+            return SEEN
         seen = [c for c, rows in self.table.conditions.items() if not self.test[rows].all()]
         what, dose, kind = condition
         same = [c for c in seen if c[0] == what]
@@ -92,9 +123,9 @@ class Bench:
         return splits.PERTURBATION if any(c[2] == kind for c in seen) else splits.BOTH
 
     def truth(self, condition: splits.Condition) -> scores.Truth:
-        """Return the real cells of a condition, with what predictions of it are held against."""
+        """Return the held-out real cells of a condition, with what predictions of it are held against."""
         kind = condition[2]
-        return scores.Truth.of(self.log1p[self.table.conditions[condition]], self.log1p[self.table.control[kind]],
+        return scores.Truth.of(self.log1p[self.rows_of(condition)], self.log1p[self.controls(kind)],
                                baselines.centroid(self.known, kind), self.prepared.genes, condition[0].targets,
                                self.space)
 
@@ -107,14 +138,21 @@ class Bench:
 
         NaN where there is but one.
         """
-        same = [c for c in self.table.conditions if c[2] == condition[2]]
-        if len(same) < 2:
+        real, control, keep = self._changes(condition[2])
+        if len(real) < 2:
             return float("nan")
-        keep = ~scores.target_mask(self.prepared.genes, [t for c in same for t in c[0].targets])
-        control = self._mean(self.table.control[condition[2]])
-        real = {name_of(c): (self._mean(self.table.conditions[c]) - control)[keep] for c in same}
         name = name_of(condition)
         return panel.discrimination({name: (mean - control)[keep]}, real)[name]
+
+    def _changes(self, kind: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Return the real changes of all conditions of a type, its control mean, and the genes that count."""
+        if kind not in self._kept:
+            same = [c for c in self.table.conditions if c[2] == kind]
+            keep = ~scores.target_mask(self.prepared.genes, [t for c in same for t in c[0].targets])
+            control = self._mean(self.controls(kind))
+            real = {name_of(c): (self._mean(self.table.conditions[c]) - control)[keep] for c in same}
+            self._kept[kind] = real, control, keep
+        return self._kept[kind]
 
     def _mean(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self.log1p[rows].astype(np.float64).mean(axis=0)).ravel()
@@ -126,14 +164,15 @@ class Bench:
 
         found: dict[str, Answer] = {method: shifted(method) for method in baselines.SHIFTS}
         if codec is not None:
-            found[baselines.LATENT] = lambda c, n: baselines.latent_arithmetic(
+            found[baselines.LATENT] = lambda c, n: latent.latent_arithmetic(
                 self.known, baselines.Question(*c), n, seed, *codec)
         return found
 
 
 def measure(bench: Bench, conditions: Sequence[splits.Condition], methods: Mapping[str, Answer],
-            seed: int = 0) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Score every method on every condition.
+            seed: int = 0, tell: Tell = lambda words, share: None
+            ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Score every method on every condition; `tell(words, share done)` is called before each.
 
     Returns
     -------
@@ -143,7 +182,8 @@ def measure(bench: Bench, conditions: Sequence[splits.Condition], methods: Mappi
     """
     rows: list[dict[str, Any]] = []
     cells: dict[str, dict[str, Any]] = {m: {} for m in methods}
-    for condition in conditions:
+    for i, condition in enumerate(conditions):
+        tell(f"Judging {condition[0]}", i / len(conditions))
         truth, name, n = bench.truth(condition), name_of(condition), bench.n_cells(condition)
         base = {"condition": name, "kind": bench.kind(condition), "n_real": len(truth.log1p)}
         mean, spread = scores.floor(truth, seed=seed)
@@ -155,14 +195,16 @@ def measure(bench: Bench, conditions: Sequence[splits.Condition], methods: Mappi
             said = scores.scores(truth, found.cells, found.mean, found.tested)
             said["pds"] = bench.discrimination(condition, found.mean)
             rows.append({**base, "method": method, "how": found.how, **said})
-            as_many = found if len(truth.log1p) == n else answer(condition, len(truth.log1p))
+            # as many as there are real ones; fewer are some of those that are there (their order says nothing)
+            as_many = found if len(truth.log1p) <= n else answer(condition, len(truth.log1p))
             assert as_many is not None
-            cells[method][name] = as_many.cells if as_many.tested is None else as_many.tested
+            tested = as_many.cells if as_many.tested is None else as_many.tested
+            cells[method][name] = tested[:len(truth.log1p)]
     return rows, cells
 
 
 def six(bench: Bench, conditions: Sequence[splits.Condition], cells: Mapping[str, Mapping[str, Any]],
-        seed: int = 0) -> dict[str, Any]:
+        seed: int = 0, tell: Tell = lambda words, share: None, splits_of_real: int = 5) -> dict[str, Any]:
     """Return the six scores, for conditions of one cell type: of a replicate, and of each method that has them all.
 
     Raises
@@ -174,8 +216,14 @@ def six(bench: Bench, conditions: Sequence[splits.Condition], cells: Mapping[str
     if len(kinds) != 1:
         raise ScdiffError("The conditions cannot be scored together.", "They are of different cell types: "
                           + ", ".join(sorted(kinds)) + ".", "Score the types one by one.")
-    real = {name_of(c): bench.log1p[bench.table.conditions[c]] for c in conditions}
-    judged = panel.Panel(real, bench.log1p[bench.table.control[kinds.pop()]], bench.prepared.genes,
+    real = {name_of(c): bench.log1p[bench.rows_of(c)] for c in conditions}
+    judged = panel.Panel(real, bench.log1p[bench.controls(kinds.pop())], bench.prepared.genes,
                          [t for c in conditions for t in c[0].targets])
-    return {"seed": seed, "replicate": judged.replicate(seed=seed),
-            "methods": {m: judged.score(made) for m, made in cells.items() if set(real) <= set(made)}}
+    able = [m for m, made in cells.items() if set(real) <= set(made)]
+    tell("Six scores: a replicate", 0.0)
+    replicate = judged.replicate(splits_of_real, seed)
+    found = {}
+    for i, method in enumerate(able):
+        tell(f"Six scores: {method}", (i + 5) / (len(able) + 5))  # a replicate is some of these
+        found[method] = judged.score(cells[method])
+    return {"seed": seed, "replicate": replicate, "methods": found}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,16 @@ class Embedding:
         """Return the rows of some names (those that it has); `unit` is then of the rows' own mean."""
         rows = [r for r in (self.row(n) for n in names) if r is not None]
         return Embedding(self.name, tuple(self.names[r] for r in rows), self.vectors[rows])
+
+
+def told_apart(embeddings: Sequence[Embedding]) -> tuple[Embedding, ...]:
+    """Return the embeddings with a number after names that stand twice: each is a piece of the kernel by its name."""
+    seen: dict[str, int] = {}
+    out = []
+    for e in embeddings:
+        seen[e.name] = seen.get(e.name, 0) + 1
+        out.append(e if seen[e.name] == 1 else replace(e, name=f"{e.name} ({seen[e.name]})"))
+    return tuple(out)
 
 
 def missing(perturbations: Sequence[Perturbation], embeddings: Sequence[Embedding],

@@ -13,7 +13,9 @@ from scdiff_core.analysis.perturb.kernels import IDENTITY, Item, Parts, Space, s
 
 WIDTHS = (0.5, 1.0, 2.0)  # of the median distance between types' controls
 SHARES = (0.05, 0.2, 0.5, 0.9)  # of a part's own weight that embeddings are tried with
+SURE = 2.0  # standard errors
 FOLDS = 5
+UNIT_CELLS, UNIT_LEAST = 50.0, 0.5  # cells like those of all types, added to a type's own; the least of its noise
 MOST_TYPES = 6  # left out one at a time for the intervals
 
 
@@ -42,7 +44,9 @@ def choose_embeddings(parts: Parts, weights: gaussian.Weights, whiten: np.ndarra
                       items: Sequence[Item]) -> gaussian.Weights:
     """Return weights in which embeddings have the share of a part's own weight that predicts left-out parts best.
 
-    Every part is left out in turn with all its combinations; each embedding alone and all together are tried.
+    Every part is left out in turn with all its combinations; each embedding alone and all together are tried. The best
+    of them has to be better than none by more than two standard errors of the difference over parts: with a dozen
+    parts, one of many embeddings is always better by chance.
     """
     tokens = dict.fromkeys(p for i in items for p in i.perturbation.parts)
     groups = [np.array([a for a, i in enumerate(items) if t in i.perturbation.parts]) for t in tokens]
@@ -50,18 +54,26 @@ def choose_embeddings(parts: Parts, weights: gaussian.Weights, whiten: np.ndarra
     names = list(parts.what_names)
     own = names.index(IDENTITY)
     at = [i for i, name in enumerate(names) if name not in gaussian.USUAL]
-    best = (np.inf, weights)
+
+    def error(tried: gaussian.Weights) -> np.ndarray:
+        basis = gaussian.Basis.of(parts.join(tried.what, tried.types, tried.arm), whiten)
+        return gaussian.left_out_error(basis, scores, groups)
+
+    if not groups:
+        return weights
+    without = error(weights)
+    best, least = weights, 0.0
     for chosen in [*([at] if len(at) > 1 else []), *[[i] for i in at]]:
         for share in SHARES:
             what = weights.what.copy()
             what[chosen] = share * what[own] / max(len(chosen), 1)
             what[own] *= 1 - share
             tried = replace(weights, what=what)
-            basis = gaussian.Basis.of(parts.join(tried.what, tried.types, tried.arm), whiten)
-            error = float(gaussian.left_out_error(basis, scores, groups).mean()) if groups else 0.0
-            if error < best[0]:
-                best = (error, tried)
-    return best[1]
+            gained = error(tried) - without
+            surely = float(gained.mean() + SURE * gained.std() / np.sqrt(len(gained)))
+            if surely < 0 and gained.mean() < least:
+                best, least = tried, float(gained.mean())
+    return best
 
 
 def folds(arms: Arms, seed: int = 0) -> list[np.ndarray]:
@@ -96,6 +108,16 @@ def noise_variance(arms: Arms, cell_type: str | None = None) -> np.ndarray:
 def noise_level(arms: Arms, scale: np.ndarray) -> dict[str, float]:
     """Return how much the cells of each type vary, as a multiple of `scale` squared, over genes."""
     return {t: float(np.maximum((noise_variance(arms, t) / scale**2).mean(), 1e-3)) for t in arms.cell_types}
+
+
+def noise_unit(arms: Arms, scale: np.ndarray, level: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Return how much each gene of a type varies, level aside, as multiples of `scale` [G]; drawn to 1 by few cells."""
+    out = {}
+    for t in arms.cell_types:
+        free = sum(max(n - 1, 0) for a, n in zip(arms.arms, arms.n, strict=True) if a.cell_type == t)
+        own = noise_variance(arms, t) / level[t] / scale**2
+        out[t] = np.sqrt(np.maximum((free * own + UNIT_CELLS) / (free + UNIT_CELLS), UNIT_LEAST**2))
+    return out
 
 
 def noise_scale(arms: Arms) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Intervals of what is predicted: how wide they must be is learnt from perturbations that were left out.
 
 An arm's measured change departs from what is predicted by the error of the prediction, which is what an interval of the
-true change must hold, and by the noise of the arm's own cells, which is known. So the predicted variance is multiplied
-by the one factor under which 90 % of the left-out arms' genes lie within the two together (split conformal prediction
-with normalised scores, Lei et al. 2018, with the noise of the measurement taken out).
+true change must hold, and by the noise of the arm's own cells, which is known. Conformal prediction with normalised
+scores (Lei et al. 2018) would take the 90 % quantile of the errors over their predicted standard deviation; here the
+errors are seen through noise, so their distribution is found by deconvolution first: a mixture of normals, each of them
+some multiple of what was predicted, whose shares make the left-out arms' genes most probable (Stephens 2017). The
+predicted variance is multiplied by the one factor that makes the interval hold 90 % of it.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ import numpy as np
 LEVEL = 0.90
 Z = 1.6448536269514722  # normal quantile of (1 + LEVEL) / 2
 FACTORS = np.geomspace(0.02, 50.0, 80)
-ENOUGH = 20  # left-out arms of a kind; with fewer, all kinds together
-FEWER = 2.0  # a kind's own factor is within so many times that of all kinds
-TAILS = 1.15  # errors have longer tails than the normal that takes the noise out of them assumes (simulated screens)
+SCALES = np.r_[1e-4, np.geomspace(0.01, 200.0, 24)]  # of the components' variance over the predicted one
+ROUNDS, MOST = 60, 40_000  # of expectation maximisation; genes of arms that it looks at
+ENOUGH = 3  # left-out arms of a kind; with fewer, all kinds together
+DRAWN = 5.0  # left-out arms that speak for all kinds' factor beside a kind's own
 OWN_CELLS = ("measured", "dose")  # kinds whose error is mostly noise: there is no telling a factor below 1 from it
 
 
@@ -44,7 +47,7 @@ class Calibration:
     def of(self, kind: str) -> float:
         """Return the factor for a kind of prediction."""
         found = self.factor.get(kind, self.factor.get("", 1.0))
-        return TAILS * (max(found, 1.0) if kind in OWN_CELLS else found)
+        return max(found, 1.0) if kind in OWN_CELLS else found
 
 
 NONE = Calibration({"": 1.0}, {}, {})
@@ -58,28 +61,47 @@ def inside(error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> np.nda
     return np.array([np.searchsorted(row, FACTORS, side="right") / ratio.shape[1] for row in ratio])
 
 
+def shares(error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return the shares of `SCALES` in the distribution of true errors over their predicted variance, seen in noise."""
+    keep = (variance > 0).ravel()
+    square, var, nothing = (v.ravel()[keep] for v in (error**2, variance, noise))
+    if len(square) > MOST:
+        chosen = np.random.default_rng(0).choice(len(square), MOST, replace=False)
+        square, var, nothing = square[chosen], var[chosen], nothing[chosen]
+    total = SCALES[:, None] * var + nothing
+    logs = -0.5 * (np.log(total) + square / total)
+    like = np.exp(logs - logs.max(axis=0))
+    share = np.full(len(SCALES), 1 / len(SCALES))
+    for _ in range(ROUNDS):
+        post = share[:, None] * like
+        share = (post / post.sum(axis=0)).mean(axis=1)
+    return share
+
+
+def reach(share: np.ndarray) -> float:
+    """Return the factor under which an interval holds `LEVEL` of errors that have these shares of `SCALES`."""
+    from scipy.stats import norm
+
+    held = (2 * norm.cdf(Z * np.sqrt(FACTORS[:, None] / SCALES)) - 1) @ share
+    return float(np.exp(np.interp(LEVEL, held, np.log(FACTORS))))
+
+
 def calibrate(kinds: list[str], error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> Calibration:
     """Choose the factors from A left-out arms: their kinds, and errors, predicted variances and noise [A, G]."""
     if not kinds:
         return NONE
-    share = inside(error, variance, noise)
     factor, coverage, n = {}, {}, {}
+    held = inside(error, variance, noise)
     for kind in ["", *sorted(set(kinds))]:
         rows = np.array([kind in ("", k) for k in kinds])
         if kind and rows.sum() < ENOUGH:
             continue
-        chosen = share[rows]
-        total = chosen.sum(axis=0)
-        factor[kind] = float(FACTORS[_first(total / len(chosen))])
+        factor[kind] = reach(shares(error[rows], variance[rows], noise[rows]))
         if kind:
-            factor[kind] = float(np.clip(factor[kind], factor[""] / FEWER, factor[""] * FEWER))
-        if len(chosen) > 1:
-            others = [(_first((total - row) / (len(chosen) - 1)), row) for row in chosen]
-            coverage[kind] = float(np.mean([row[i] for i, row in others]))
+            own = rows.sum() / (rows.sum() + DRAWN)
+            factor[kind] = float(factor[kind] ** own * factor[""] ** (1 - own))
+        if rows.sum() > 1:
+            at = np.searchsorted(FACTORS, factor[kind])
+            coverage[kind] = float(held[rows][:, min(at, len(FACTORS) - 1)].mean())
         n[kind] = int(rows.sum())
     return Calibration(factor, coverage, n)
-
-
-def _first(share: np.ndarray) -> int:
-    """Return the first factor that reaches the level."""
-    return min(int(np.searchsorted(share, LEVEL)), len(FACTORS) - 1)

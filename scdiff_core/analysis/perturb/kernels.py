@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,15 @@ class Parts:
     arm: np.ndarray
     what_names: tuple[str, ...]
     type_names: tuple[str, ...]
+
+    def common(self) -> Parts:
+        """Return what is left for a perturbation of which nothing is known but how many parts it has."""
+        known = np.array([name in (MEAN, PARTS) for name in self.what_names])
+        return replace(self, what=self.what * known[:, None, None], arm=np.zeros_like(self.arm))
+
+    def rows(self, rows: Sequence[int]) -> Parts:
+        """Return the pieces for some of the A arms."""
+        return replace(self, what=self.what[:, rows], types=self.types[:, rows], arm=self.arm[rows])
 
     def join(self, what: np.ndarray, types: np.ndarray, arm: float) -> np.ndarray:
         """Return the kernel [A, B] for weights [C], [T] and that of the arm itself."""

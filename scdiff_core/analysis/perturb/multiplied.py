@@ -35,13 +35,20 @@ def _molecule(counts: np.ndarray) -> np.ndarray:
 
 
 def _molecules(counts: np.ndarray, one: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return the Poisson rates [G] of molecules that bring cells [n, G] to the mean [G] in log1p, by bisection."""
-    from scipy.stats import poisson
+    """Return the Poisson rates [G] of molecules that bring cells [n, G] to the mean [G] in log1p, by bisection.
 
-    share = (np.argsort(np.random.default_rng(0).random(counts.shape), axis=0) + 0.5) / len(counts)
-    low, high = np.full(len(mean), -9.0), np.full(len(mean), 7.0)
-    for _ in range(25):
+    The mean after k molecules is taken of the cells themselves, for each k; that of a rate is their Poisson mean.
+    """
+    from scipy.special import gammaln
+
+    most = int(np.ceil(2 * np.expm1(float(mean.max(initial=0.0))) / float(np.median(one)))) + 10
+    after = np.array([np.log1p(counts + one * k).mean(axis=0) for k in range(most + 1)])  # [K, G]
+    k = np.arange(most + 1)[:, None]
+    low, high = np.full(len(mean), -12.0), np.full(len(mean), np.log(most))
+    for _ in range(40):
         middle = (low + high) / 2
-        under = np.log1p(counts + one * poisson.ppf(share, np.exp(middle))).mean(axis=0) < mean
+        chance = np.exp(k * middle - np.exp(middle) - gammaln(k + 1))
+        chance[-1] += np.maximum(1 - chance.sum(axis=0), 0.0)  # all that are more
+        under = (chance * after).sum(axis=0) < mean
         low, high = np.where(under, middle, low), np.where(under, high, middle)
     return np.asarray(np.exp((low + high) / 2))

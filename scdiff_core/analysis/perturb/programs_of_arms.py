@@ -130,20 +130,31 @@ def sparse_loadings(basis: Basis, white: np.ndarray, mean: np.ndarray,
     return mean[alive], var[alive]
 
 
-def shrink(x: np.ndarray, noise: float, share: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shrink estimates x [G] of variance `noise` by a mixture of normals about 0: mean, variance [G], shares."""
-    prior = noise * SLABS[:, None]
+def shrink(x: np.ndarray, noise: float | np.ndarray, share: np.ndarray | None,
+           common: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shrink estimates x [G] of variance `noise` by a mixture of normals: mean, variance [G], shares.
+
+    The normals are about 0 or, with `common` [G], about the multiple of it that suits x best.
+    """
+    prior = np.mean(noise) * SLABS[:, None]
     share = np.r_[0.5, np.full(len(SLABS) - 1, 0.5 / (len(SLABS) - 1))] if share is None else share
-    logs = -0.5 * (np.log(prior + noise) + x**2 / (prior + noise))
-    like = np.exp(logs - logs.max(axis=0))
-    for _ in range(5):
+    centre = np.zeros_like(x)
+    post = np.ones((len(SLABS), len(x)))
+    for step in range(5):
+        if common is not None:
+            weight = (post / (prior + noise)).sum(axis=0) if step else 1 / (prior.mean(axis=0) + noise)
+            centre = common * float((weight * common * x).sum() / max((weight * common**2).sum(), 1e-12))
+        if step == 0 or common is not None:
+            logs = -0.5 * (np.log(prior + noise) + (x - centre) ** 2 / (prior + noise))
+            like = np.exp(logs - logs.max(axis=0))
         post = share[:, None] * like
         post /= post.sum(axis=0)
         share = post.mean(axis=1)
     gain = prior / (prior + noise)
-    mean = (gain * post).sum(axis=0) * x
-    second = (gain**2 * x**2 + gain * noise) * post
-    return mean, np.maximum(second.sum(axis=0) - mean**2, 0.0), share
+    off = x - centre
+    mean = (gain * post).sum(axis=0) * off
+    second = (gain**2 * off**2 + gain * noise) * post
+    return mean + centre, np.maximum(second.sum(axis=0) - mean**2, 0.0), share
 
 
 def independent(mean: np.ndarray, var: np.ndarray) -> Programs:
@@ -172,6 +183,11 @@ class Decomposition:
         var, mean = self.scores.variance(kernel, own), self.scores.mean(kernel)
         return np.asarray(var @ self.programs.loadings**2 + ((var + mean**2) @ self.programs.uncertain)[:, None]
                           + self.own.variance(kernel, own))
+
+    def left(self, kernel: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """Return the share of each program's prior variance that is left [Q, R]."""
+        return np.asarray(np.minimum(self.scores.variance(kernel, own)
+                                     / np.maximum(own[:, None] * self.scores.signal, 1e-12), 1.0))
 
     def unknown(self, kernel: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Return the share of the programs' prior variance that is left [Q]: 0 known, 1 nothing known."""

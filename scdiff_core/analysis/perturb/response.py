@@ -8,24 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from scdiff_core.analysis.perturb import gaussian, interval, programs_of_arms, words
+from scdiff_core.analysis.perturb import by_type, gaussian, interval, left_out, programs_of_arms, words
 from scdiff_core.analysis.perturb.answer import Response, log2_fold_change
 from scdiff_core.analysis.perturb.arms import Arms
-from scdiff_core.analysis.perturb.dose import fit_curves, pooled
 from scdiff_core.analysis.perturb.effects import NONE, POWER_Z, TYPICAL_CELLS, Detected, verdict
 from scdiff_core.analysis.perturb.embeddings import Embedding, refuse
 from scdiff_core.analysis.perturb.fitting import (
-    choose_embeddings,
-    choose_width,
     folds,
-    noise_level,
     noise_scale,
-    noise_variance,
-    parts_of,
-    widths_of,
 )
-from scdiff_core.analysis.perturb.kernels import MEAN, Item, Space
-from scdiff_core.analysis.perturb.own_gene import OwnGene, measure
+from scdiff_core.analysis.perturb.kernels import MEAN, Item, Parts, Space
+from scdiff_core.analysis.perturb.own_gene import OwnGene
+from scdiff_core.analysis.perturb.typical import Typical
 from scdiff_core.data.perturbations import Perturbation
 from scdiff_core.errors import ScdiffError, nearest
 
@@ -33,6 +27,7 @@ __all__ = ["Response", "ResponseModel", "folds", "log2_fold_change", "noise_scal
 
 SAME_CONTROL = 1e-3  # log1p: control means no further apart are of the same cells
 ROUNDS = 3  # of programs and weights in turn
+UNKNOWN = ("unseen", "none")  # kinds of prediction that rest on no measurement of their own parts
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,10 @@ class ResponseModel:
         Cell type -> null standard deviation of an arm's distance for one cell on each side (see `effects`).
     verdicts
         Arm -> word, where the cells were tested.
+    typed
+        The programs as each type shows them, where there are several types.
+    typical
+        What is answered where nothing but the mean response is known.
     left_out
         Kind -> how out-of-fold predictions did: Pearson of the change, that of the mean response, number of arms.
     """
@@ -75,40 +74,24 @@ class ResponseModel:
     null_sd: Mapping[str, float] = field(default_factory=dict)
     verdicts: Mapping[Item, str] = field(default_factory=dict)
     left_out: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    typed: by_type.ByType | None = None
+    typical: Typical = field(default_factory=Typical)
 
     @classmethod
     def fit(cls, arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding] = (), seed: int = 0,
             detected: Detected | None = None, calibrate: bool = True) -> ResponseModel:
         """Learn from arms (training cells only); with `detected`, measured arms answer by their own test."""
+        from scdiff_core.analysis.perturb.learn import tested
+
         model = fit_arms(arms, genes, embeddings)
         if detected is not None:
-            model = replace(model, **_tested(arms, detected))
+            model = replace(model, **tested(arms, detected))
         return model.calibrated(arms, seed) if calibrate else model
 
     def calibrated(self, arms: Arms, seed: int = 0) -> ResponseModel:
         """Return the model with intervals whose width is learnt from arms that were left out in turn."""
-        kinds, error, variance, noise = [], [], [], []
-        scores: dict[str, list[tuple[float, float]]] = {}
-        within = {t: noise_variance(arms, t) for t in arms.cell_types}
-        for mask in folds(arms, seed):
-            part = fit_arms(arms.take(mask), self.genes, self.space.embeddings, self)
-            known = arms.take(mask & ~arms.is_control)
-            typical = known.shift.mean(axis=0)
-            for a in np.flatnonzero(~mask):
-                arm = arms.arms[a]
-                item = Item(arm.perturbation, arm.dose, arm.cell_type)
-                shift, var, _ = part.estimate(item, arms.control[a])
-                kind = part.kind(item)
-                kinds.append(kind)
-                error.append(arms.shift[a] - shift)
-                variance.append(var)
-                noise.append(within[arm.cell_type] * (1 / arms.n[a] + 1 / arms.control_n[a]))
-                scores.setdefault(kind, []).append((_pearson(shift, arms.shift[a]),
-                                                    _pearson(typical, arms.shift[a])))
-        left_out = {k: {"pearson": float(np.mean([s[0] for s in v])),
-                        "mean_response": float(np.mean([s[1] for s in v])), "n": len(v)} for k, v in scores.items()}
-        found = interval.calibrate(kinds, np.array(error), np.array(variance), np.array(noise))
-        return replace(self, calibration=found, left_out=left_out)
+        return left_out.calibrated(self, arms, seed, lambda some: fit_arms(some, self.genes, self.space.embeddings,
+                                                                           self))
 
     @property
     def parts_seen(self) -> tuple[str, ...]:
@@ -149,14 +132,45 @@ class ResponseModel:
         """Return shift and its variance before calibration (log1p [G]), and the reach, of an arm."""
         more = {} if item.cell_type in self.space.profiles else {item.cell_type: control}
         w = self.weights
-        cross = self.space.between([item], self.items, more).join(w.what, w.types, w.arm)
-        own = self.space.between([item], [item], more).join(w.what, w.types, w.arm)
-        shift = self.found.mean(cross)[0] * self.scale
-        var = self.found.variance(cross, np.diag(own))[0] * self.scale**2
+        parts, alone = self.space.between([item], self.items, more), self.space.between([item], [item], more)
+        cross, own = parts.join(w.what, w.types, w.arm), np.diag(alone.join(w.what, w.types, w.arm))
+        if self.typed is None:
+            var = self.found.variance(cross, own)[0]
+        else:
+            left = self.found.left(cross, own)
+            var = self.typed.variance(parts, w, [item], self.items, self._base(item, control), alone, left)[0]
+        shift, var = self._mean(item, parts, control) * self.scale, var * self.scale**2
+        if self.typed is not None:
+            var += self.typed.offsets(item.cell_type, control) / self.control_n.get(item.cell_type, TYPICAL_CELLS)
+        known = self.typical.of(item) if self.kind(item) in UNKNOWN else None
+        if known is not None:
+            shift += known - self._mean(item, parts.common(), control) * self.scale
         self.own.put(shift, item.perturbation, control)
         if control.min() >= 0:
             shift = np.maximum(shift, -control)
-        return shift, var, float(self.found.unknown(cross, np.diag(own))[0])
+        return shift, var, float(self.found.unknown(cross, own)[0])
+
+    def _mean(self, item: Item, parts: Parts, control: np.ndarray) -> np.ndarray:
+        w = self.weights
+        if self.typed is None:
+            return self.found.mean(parts.join(w.what, w.types, w.arm))[0]
+        return self.typed.mean(parts, w, [item], self.items, self._base(item, control))[0]
+
+    def _base(self, item: Item, control: np.ndarray) -> np.ndarray:
+        """Return the control by which a gene of the arm's type is judged to be able to show a change, log1p [G]."""
+        return self.controls.get(item.cell_type, control)
+
+    def at_arms(self, parts: Parts) -> np.ndarray:
+        """Return the posterior mean of the measured arms in units of noise [A, G]; `parts` is their kernel."""
+        w = self.weights
+        if self.typed is None:
+            return self.found.mean(parts.join(w.what, w.types, w.arm))
+        out = np.empty((len(self.items), len(self.genes)))
+        for kind in self.typed.types:
+            rows = [a for a, i in enumerate(self.items) if i.cell_type == kind]
+            out[rows] = self.typed.mean(parts.rows(rows), w, [self.items[a] for a in rows], self.items,
+                                        self.controls[kind])
+        return out
 
     def predict(self, perturbation: Perturbation, dose: float | None = None, cell_type: str = "",
                 control_mean: np.ndarray | None = None) -> Response:
@@ -262,58 +276,8 @@ class ResponseModel:
 
 
 def fit_arms(arms: Arms, genes: Sequence[str], embeddings: Sequence[Embedding],
-         like: ResponseModel | None = None) -> ResponseModel:
+             like: ResponseModel | None = None) -> ResponseModel:
     """Fit to arms; with `like`, the weights and the width of an earlier fit are kept."""
-    where = {a.cell_type: i for i, a in enumerate(arms.arms) if a.perturbation.is_control}
-    controls = {t: arms.mean[i] for t, i in where.items()}
-    used = arms.take(~arms.is_control)
-    scale, own = noise_scale(arms), measure(used, genes)
-    y = used.shift / scale
-    for a, arm in enumerate(used.arms):
-        y[a, own.columns(arm.perturbation)] = 0.0
-    items = tuple(Item(a.perturbation, a.dose, a.cell_type) for a in used.arms)
-    types = [i.cell_type for i in items]
-    level = noise_level(arms, scale)
-    louder = np.array([level[t] for t in types])  # cells of a type that vary more count as fewer cells
-    n, control_n = used.n / louder, used.control_n / louder
-    whiten = gaussian.whitener(n, control_n, types)
-    doses = np.array([np.nan if i.dose is None else i.dose for i in items])
-    curves = fit_curves([i.perturbation for i in items], doses, [i.cell_type for i in items], y, n)
-    first = programs_of_arms.start(whiten @ y)
-    widths = widths_of(controls) if like is None else [like.space.width]
-    space = Space(tuple(embeddings), controls, widths[len(widths) // 2], curves, pooled(curves))
-    parts = space.between(items, items)
-    weights = gaussian.usual(parts) if like is None else like.weights.match(parts)
-    for _ in range(ROUNDS if like is None else 0):
-        basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
-        scores = programs_of_arms.fit_programs(basis, y, first).scores(y)
-        weights = gaussian.fit_weights(parts, whiten, scores, weights)
-    if len(widths) > 1:
-        space, parts, weights = choose_width(space, widths, weights, whiten, scores, items)
-    if like is None and embeddings:
-        weights = choose_embeddings(parts, weights, whiten, scores, items)
-    basis = gaussian.Basis.of(parts.join(weights.what, weights.types, weights.arm), whiten)
-    programs = programs_of_arms.fit_programs(basis, y, first, sparse=True)
-    found = programs_of_arms.decompose(basis, y, programs)
-    rest = y - found.mean(parts_of(space, weights, items))
-    bias = gaussian.common_noise(whiten, control_n, types, rest)
-    return ResponseModel(tuple(map(str, genes)), items, n, space, weights, found, scale, own, controls,
-                         {t: arms.var[i] / arms.n[i] for t, i in where.items()},
-                         {t: float(arms.n[i]) for t, i in where.items()},
-                         {t: b * scale for t, b in bias.items()}, level)
+    from scdiff_core.analysis.perturb import learn
 
-
-def _tested(arms: Arms, detected: Detected) -> dict[str, Any]:
-    verdicts: dict[Item, str] = {}
-    by_type: dict[str, list[float]] = {}
-    for i, arm in enumerate(arms.arms):
-        if arm.perturbation.is_control:
-            continue
-        verdicts[Item(arm.perturbation, arm.dose, arm.cell_type)] = detected.verdict[i]
-        share = 1 / arms.n[i] + 1 / arms.control_n[i]
-        by_type.setdefault(arm.cell_type, []).append(float(detected.null_sd[i] / share))
-    return {"verdicts": verdicts, "null_sd": {t: float(np.median(v)) for t, v in by_type.items()}}
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else 0.0
+    return learn.fit_arms(arms, genes, embeddings, like)

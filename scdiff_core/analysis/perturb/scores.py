@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.stats import rankdata
 
-from scdiff_core.analysis.differential import compare
 from scdiff_core.analysis.metrics import RBF_WIDTHS, dense, pearson
 
 N_COMPONENTS = 30
 TOP = (20, 50)
+GENES_AT_ONCE = 500  # that are ranked together
 E_DISTANCE = (f"2 E|X-Y| - E|X-X'| - E|Y-Y'|, Euclidean (not squared), in {N_COMPONENTS} principal components of "
               "the real cells, without the zero distance of a cell to itself: its expectation is 0 for equal sets, and "
               "a small value can lie below 0")
@@ -124,12 +125,32 @@ def top_genes(log1p: Any, control: Any, genes: np.ndarray, k: int, without: np.n
 
     Ties are broken by the difference of the means, never by name.
     """
-    table = compare(log1p, control, genes)
-    table["size"] = table["score"].abs()
-    table["apart"] = (table["mean_a"] - table["mean_b"]).abs()
+    a, b = dense(log1p), dense(control)
+    size = np.abs(rank_scores(a, b))
+    apart = np.abs(a.mean(axis=0, dtype=np.float64) - b.mean(axis=0, dtype=np.float64))
+    order = np.lexsort((-apart, -size))
     if without is not None:
-        table = table[~table["gene"].isin(np.asarray(genes)[without])]
-    return table.sort_values(["size", "apart"], ascending=False, kind="stable")["gene"].head(k).tolist()
+        order = order[~np.asarray(without)[order]]
+    return np.asarray(genes).astype(str)[order[:k]].tolist()
+
+
+def rank_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the z of Wilcoxon's rank-sum test of each gene between cells `a` [N, G] and `b` [M, G], ties corrected.
+
+    The `score` of `differential.compare`, five times as fast for some hundreds of cells: many genes are ranked at once.
+    A report ranks some hundred pairs of populations.
+    """
+    n, m = len(a), len(b)
+    total = n + m
+    out = np.zeros(a.shape[1])
+    for start in range(0, a.shape[1], GENES_AT_ONCE):
+        some = slice(start, start + GENES_AT_ONCE)
+        ranks = rankdata(np.vstack([a[:, some], b[:, some]]), axis=0)
+        # the variance of a sum of n of these ranks, drawn without replacement: ties are in it
+        spread = np.sqrt(n * m / (total * (total - 1)) * ((ranks - (total + 1) / 2) ** 2).sum(axis=0))
+        centred = ranks[:n].sum(axis=0) - n * (total + 1) / 2
+        out[some] = np.divide(centred, spread, out=np.zeros(len(spread)), where=spread > 0)
+    return out
 
 
 def overlap(a: Sequence[str], b: Sequence[str], k: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scdiff_core.analysis.perturb.by_type import ByType
 from scdiff_core.analysis.perturb.dose import Curve, pooled
 from scdiff_core.analysis.perturb.embeddings import Embedding
 from scdiff_core.analysis.perturb.gaussian import Solution, Weights
@@ -15,10 +16,12 @@ from scdiff_core.analysis.perturb.kernels import Item, Space
 from scdiff_core.analysis.perturb.own_gene import OwnGene
 from scdiff_core.analysis.perturb.programs_of_arms import Decomposition, Programs
 from scdiff_core.analysis.perturb.response import ResponseModel
+from scdiff_core.analysis.perturb.typical import Typical
 from scdiff_core.data.perturbations import Perturbation
 
-FORMAT = 1
+FORMAT = 2
 PARTS = ("gain", "spread", "signal")
+TYPED = ("gain", "local", "signal", "dual", "loadings", "spread", "usual", "unit", "offset")
 
 
 def _item(item: Item) -> list[Any]:
@@ -41,6 +44,12 @@ def to_arrays(model: ResponseModel) -> tuple[dict[str, np.ndarray], dict[str, An
         "controls": np.array([model.controls[t] for t in types]),
         "control_error": np.array([model.control_error[t] for t in types]),
         "control_bias": np.array([model.control_bias.get(t, np.zeros(len(model.genes))) for t in types])}
+    typed, common = model.typed, model.typical
+    if typed is not None:
+        arrays |= {f"typed_{k}": getattr(typed, k) for k in TYPED}
+        arrays |= {f"rest_{k}": getattr(typed.own, k).astype(np.float32) for k in PARTS}
+    if common.shift:
+        arrays["typical"] = np.array(list(common.shift.values()))
     for i, e in enumerate(model.space.embeddings):
         arrays[f"embedding_{i}"] = e.vectors.astype(np.float32)
     meta = {
@@ -54,6 +63,8 @@ def to_arrays(model: ResponseModel) -> tuple[dict[str, np.ndarray], dict[str, An
         "calibration": {"factor": dict(model.calibration.factor), "coverage": dict(model.calibration.coverage),
                         "n": dict(model.calibration.n)},
         "verdicts": [[_item(i), word] for i, word in model.verdicts.items()],
+        "typed": None if typed is None else list(typed.types),
+        "typical": {"types": list(common.shift), "times": [[n, v] for n, v in common.times.items()]},
         "left_out": {k: dict(v) for k, v in model.left_out.items()}}
     return arrays, meta
 
@@ -61,6 +72,20 @@ def to_arrays(model: ResponseModel) -> tuple[dict[str, np.ndarray], dict[str, An
 def _solution(arrays: Mapping[str, np.ndarray], which: str) -> Solution:
     gain, spread, signal = (np.asarray(arrays[f"{which}_{k}"], float) for k in PARTS)
     return Solution(gain, spread, signal, np.asarray(arrays["turn"], float))
+
+
+def _typed(arrays: Mapping[str, np.ndarray], types: list[str] | None) -> ByType | None:
+    if types is None:
+        return None
+    return ByType(tuple(types), **{k: np.asarray(arrays[f"typed_{k}"], float) for k in TYPED},
+                  own=_solution(arrays, "rest"))
+
+
+def _typical(arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Typical:
+    if not about["types"]:
+        return Typical()
+    return Typical(dict(zip(about["types"], np.asarray(arrays["typical"], float), strict=True)),
+                   {int(n): float(v) for n, v in about["times"]})
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> ResponseModel:
@@ -86,4 +111,6 @@ def from_arrays(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Re
         control_bias=dict(zip(types, np.asarray(arrays["control_bias"], float), strict=True)),
         control_n=meta["control_n"], level=meta["level"],
         calibration=Calibration(**meta["calibration"]), null_sd=meta["null_sd"],
-        verdicts={_read_item(i): word for i, word in meta["verdicts"]}, left_out=meta["left_out"])
+        verdicts={_read_item(i): word for i, word in meta["verdicts"]}, left_out=meta["left_out"],
+        typed=_typed(arrays, meta.get("typed")),
+        typical=_typical(arrays, meta.get("typical", {"types": [], "times": []})))

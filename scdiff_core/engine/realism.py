@@ -1,0 +1,251 @@
+"""Designed cells held against real ones: the report of a design, and the arrays that are drawn beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from scdiff_core import keys
+from scdiff_core.analysis import differential
+from scdiff_core.analysis.design import feasibility
+from scdiff_core.analysis.design import report as reports
+from scdiff_core.analysis.design.figures_of import Ground, energy_distance, figures_of
+from scdiff_core.analysis.design.report import DesignReport
+from scdiff_core.analysis.metrics import subsample
+from scdiff_core.data.prepared import Prepared, to_log1p
+from scdiff_core.engine.denoised import Denoised
+from scdiff_core.engine.design import Designed, Task
+from scdiff_core.engine.generate import DECODE, sparse
+from scdiff_core.engine.latent_edit import edit
+from scdiff_core.engine.model import Model
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+EDITED, COMPARED, SHOWN = 512, 2000, 5000  # cells that are edited, compared with, and drawn
+SIDE_EFFECTS, OFTEN, LABELS = 100, 20, 12
+FEW_HALVES = 60  # real cells that meet the target, for one half of them to be held against the other
+ODD_HALF = 0.2  # share of real cells among which a neighbour's label is one that says something
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of holding designed cells against real ones.
+
+    `arrays` are those of `design.npz`; `unreal` bool [n], `knn` [n] and `nearest` int64 [n] are of the designed cells,
+    `nearest` being rows of the dataset.
+    """
+
+    report: DesignReport
+    arrays: dict[str, np.ndarray]
+    unreal: np.ndarray
+    knn: np.ndarray
+    nearest: np.ndarray
+
+
+def ground_of(prepared: Prepared) -> Ground:
+    """Return the training cells in the dataset's principal components, and how far held-out cells lie from them."""
+    train, test = prepared.rows(keys.TRAIN), prepared.rows(keys.TEST)
+    return Ground.of(prepared.X_pca[train], train, prepared.X_pca[test])
+
+
+def sampled(model: Model, z: Tensor, generator: torch.Generator) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Draw cells from codes [n, D]: counts (or values) csr [n, G], and total counts [n]."""
+    values, totals = [], []
+    for first in range(0, len(z), DECODE):
+        with torch.no_grad():
+            cells, sums = model.codec.sample(z[first:first + DECODE].float(), generator)
+        values.append(sparse(cells.cpu().numpy()))
+        totals.append(sums.cpu().numpy())
+    return sp.vstack(values, format="csr"), np.concatenate(totals)
+
+
+def log1p_of(model: Model, values: sp.csr_matrix, totals: np.ndarray) -> sp.csr_matrix:
+    """Return log1p values csr [n, G] of what `sampled` drew."""
+    return to_log1p(values, totals) if model.counts else values
+
+
+def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, task: Task, made: Designed,
+            adata: AnnData, seed: int, seconds: float = 0.0) -> Generator[float, None, Measured]:
+    """Hold designed cells [n] against real ones; says how far it is (0 to 1), and returns what came of it.
+
+    Parameters
+    ----------
+    real
+        The training cells by their codes.
+    ground
+        Of the same dataset (`ground_of`).
+    adata
+        The designed cells, in the order of `made`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows, objective = made.target.rows, task.objective
+    hard = np.array([row.hard for row in rows], bool)
+    levels = real.levels(made.target.needed())
+    real_values = _values(made, levels, len(real))
+    real_met = feasibility.met_rows(made.target, levels, len(real))
+    whole = np.flatnonzero(task.fits & real_met[:, hard].all(axis=1))
+    chosen = whole[subsample(len(whole), COMPARED, np.random.default_rng(seed))]
+    real_points = prepared.X_pca[real.rows[chosen]]
+    points = prepared.project(adata.layers[keys.LOG1P])
+    figures, knn, nearest = figures_of(reports.DESIGNED, points, made.margins >= 0, hard, ground, real_points, seed)
+    sets = [figures]
+    yield 0.4
+    if len(chosen):
+        own = np.flatnonzero(np.isin(ground.rows, real.rows[chosen]))  # but few of very many training cells
+        there = np.isin(real.rows[chosen], ground.rows)
+        sets.append(figures_of(reports.REAL, real_points[there], real_met[chosen][there], hard, ground, None, seed,
+                               own)[0])
+    yield 0.6
+    edited, edited_values = _edited(model, prepared, real, task, made, generator)
+    sets.append(figures_of(reports.EDITED, edited, _as_met(rows, edited_values), hard, ground, real_points, seed)[0])
+    if len(chosen) >= FEW_HALVES:
+        a, b = real_points[::2], real_points[1::2]
+        sets.append(reports.Figures(reports.FLOOR, len(a), 1.0, tuple(1.0 for _ in rows), 0.05,
+                                    energy=energy_distance(a, b), diversity=1.0,
+                                    note="one half of the real cells that meet the target against the other"))
+    yield 0.8
+    reference, words = _reference(prepared, real, task, made, seed)
+    report = DesignReport(
+        words=reports.sentence(int(made.met.sum()), len(made.met), figures.unreal, made.feasibility.to_dict()),
+        n_cells=len(made.met), met=int(made.met.sum()), ancestors=made.ancestors, seconds=round(seconds, 2),
+        rows=tuple({**row, "designed": round(float(share), 4), "real": row["share"]}
+                   for row, share in zip(made.feasibility.rows, figures.rows, strict=True)),
+        feasibility=made.feasibility.to_dict(), figures=tuple(sets), unreal_limit=ground.limit,
+        side_effects=side_effects(adata, prepared, reference, made.target.needed()), reference=words,
+        neighbours=_neighbours(prepared, ground, nearest, knn), moved=_moved(model, prepared, real, made),
+        warnings=_warnings(made, figures))
+    shown = subsample(len(real), SHOWN, np.random.default_rng(seed))
+    arrays = {"values": objective.values(made.z).cpu().numpy().astype(np.float32),
+              "real_values": real_values[shown].astype(np.float32), "real_fits": task.fits[shown],
+              "edited_values": edited_values.astype(np.float32), "knn": knn.astype(np.float32),
+              "real_knn": ground.held_out.astype(np.float32), "nearest": ground.rows[nearest[:, 0]],
+              "unreal": knn > ground.limit, "z": made.z.cpu().numpy().astype(np.float32)}
+    yield 1.0
+    return Measured(report, arrays, knn > ground.limit, knn, ground.rows[nearest[:, 0]])
+
+
+def _values(made: Designed, levels: dict[str, np.ndarray], n: int) -> np.ndarray:
+    values = [feasibility.values_of(row, levels) for row in made.target.rows]
+    return np.stack(values, 1) if values else np.zeros((n, 0))
+
+
+def _as_met(rows: Any, values: np.ndarray) -> np.ndarray:
+    return np.stack([feasibility.meets(row, values[:, i]) for i, row in enumerate(rows)], 1) if len(rows) else \
+        np.ones((len(values), 0), bool)
+
+
+def _edited(model: Model, prepared: Prepared, real: Denoised, task: Task, made: Designed,
+            generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the baseline, as points: real cells (those started from, or of the type asked for), their codes moved."""
+    pool = np.flatnonzero(np.isin(real.rows, made.start)) if made.start is not None else np.flatnonzero(task.fits)
+    pool = pool if len(pool) else np.arange(len(real))
+    chosen = pool[subsample(len(pool), EDITED, np.random.default_rng(0))]
+    z = edit(task.objective, real.z[torch.from_numpy(chosen).to(real.z.device)])
+    values = task.objective.values(z).detach().cpu().numpy()
+    return prepared.project(log1p_of(model, *sampled(model, z, generator))), values
+
+
+def _reference(prepared: Prepared, real: Denoised, task: Task, made: Designed, seed: int) -> tuple[np.ndarray, str]:
+    """Return the real cells that side effects are told against, as rows of the dataset, and what they are."""
+    if made.start is not None:
+        rows = np.unique(made.start)
+        return rows, f"the {len(rows):,} cells that these began from"
+    rng = np.random.default_rng(seed)
+    if made.target.cell_type is not None:
+        rows = real.rows[np.flatnonzero(task.fits)]
+        return rows[subsample(len(rows), COMPARED, rng)], f"real cells of {made.target.cell_type}"
+    role = prepared.roles.cell_type
+    if role is None:
+        return real.rows[subsample(len(real), COMPARED, rng)], "all real cells"
+    # as many of each type as the designed cells were asked to be
+    column = [c.column for c in prepared.vocab.categorical].index(role)
+    codes, counts = np.unique(made.codes[:, column], return_counts=True)
+    drawn = [rng.choice(pool, n, replace=n > len(pool)) for code, n in zip(codes, counts, strict=True)
+             if len(pool := real.rows[real.codes[:, column] == code])]
+    return (np.concatenate(drawn) if drawn else real.rows), "real cells of the same types"
+
+
+def side_effects(adata: AnnData, prepared: Prepared, reference: np.ndarray, asked: tuple[str, ...],
+                 most: int = SIDE_EFFECTS) -> tuple[dict[str, Any], ...]:
+    """Return the genes that differ most between designed cells and real ones (rows), those asked for marked.
+
+    The Wilcoxon test of `analysis.differential`; empty where a side has too few cells.
+    """
+    if min(adata.n_obs, len(reference)) < differential.LEAST:
+        return ()
+    table = differential.compare(adata.layers[keys.LOG1P], prepared.log1p(reference), prepared.genes)
+    table = table[table["pval_adj"] < 0.05]
+    table = table.loc[table["score"].abs().sort_values(ascending=False).index[:most]]
+    return tuple({"gene": str(r["gene"]), "log2fc": _finite(float(r["log2fc"])), "score": float(r["score"]),
+                  "pval_adj": float(r["pval_adj"]), "mean_designed": float(r["mean_a"]),
+                  "mean_reference": float(r["mean_b"]), "asked": r["gene"] in asked}
+                 for r in table.to_dict("records"))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _neighbours(prepared: Prepared, ground: Ground, nearest: np.ndarray, knn: np.ndarray) -> dict[str, Any]:
+    """Return whose the nearest real cells are: shares of every label that they have, and the most frequent ones."""
+    first = ground.rows[nearest[:, 0]]
+    columns: dict[str, dict[str, float]] = {}
+    for name in prepared.obs.columns:
+        column = prepared.obs[name]
+        if name == keys.SPLIT or not (column.dtype == object or isinstance(column.dtype, _categorical())):
+            continue
+        if not 1 < column.nunique() <= ODD_HALF * len(column):
+            continue
+        labels, counts = np.unique(column.iloc[ground.rows[nearest].ravel()].astype(str), return_counts=True)
+        order = np.argsort(-counts)[:LABELS]
+        columns[str(name)] = {str(labels[i]): round(float(counts[i] / counts.sum()), 4) for i in order}
+    rows, times = np.unique(first, return_counts=True)
+    order = np.argsort(-times)[:OFTEN]
+    return {"columns": columns, "types": columns.get(prepared.roles.cell_type or "", {}),
+            "batches": columns.get(prepared.roles.batch or "", {}),
+            "distance": {"median": float(np.median(knn)), "p95": float(np.quantile(knn, 0.95))} if len(knn) else {},
+            "cells": [{"row": int(rows[i]), "id": str(prepared.obs.index[rows[i]]), "times": int(times[i])}
+                      for i in order]}
+
+
+def _categorical() -> type:
+    import pandas as pd
+
+    return pd.CategoricalDtype
+
+
+def _moved(model: Model, prepared: Prepared, real: Denoised, made: Designed) -> dict[str, Any] | None:
+    """Return how far cells went from those that they began from, None where they began from noise."""
+    if made.start is None:
+        return None
+    place = {int(row): i for i, row in enumerate(real.rows)}
+    known = np.array([place.get(int(row), -1) for row in made.start])
+    there = known >= 0
+    way = (made.z.cpu()[torch.from_numpy(there)] - real.z.cpu()[torch.from_numpy(known[there])]).norm(dim=1)
+    return {"t": made.move, "tried": [list(v) for v in made.tried], "from": len(np.unique(made.start)),
+            "distance": float(way.median()) if len(way) else None}
+
+
+def _warnings(made: Designed, figures: reports.Figures) -> tuple[str, ...]:
+    said = []
+    if not made.feasibility.n:
+        said.append("Beyond the data: none of the training cells meets the target, so nothing real tells how such "
+                    "cells would be. These are the model's best, and the share that looks unreal is to be believed "
+                    "more than their number.")
+    if made.met.mean() < 1:
+        said.append(f"{int((~made.met).sum()):,} of {len(made.met):,} cells do not meet every hard row; they come last "
+                    "and are the nearest to it.")
+    if figures.unreal > 0.1:
+        said.append(f"{100 * figures.unreal:.0f} % of the cells lie farther from real ones than 95 % of held-out real "
+                    "cells do (5 % would be usual).")
+    if made.ancestors < 0.1 * len(made.met):
+        said.append(f"All {len(made.met):,} cells descend from {made.ancestors} draws: they are less varied than they "
+                    "look.")
+    return tuple(said)
