@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scipy.stats import norm
 
 from scdiff_core.analysis.perturb import embeddings, interval, programs_of_arms
 from scdiff_core.analysis.perturb.arms import collect
@@ -191,14 +192,32 @@ def test_fold_changes() -> None:
     np.testing.assert_allclose(log2_fold_change(np.log1p([4.0]), np.log1p([1.0])), np.log2(4.01 / 1.01))
 
 
+def test_intervals_hold_the_next_arm_where_genes_of_an_arm_err_together() -> None:
+    rng = np.random.default_rng(0)
+    a, g, held, uncorrected = 12, 300, [], []
+    for _ in range(60):
+        size = np.exp(0.4 * rng.normal(size=(a + 1, 1)))  # some arms are further off than others, in all genes
+        true = size * rng.normal(size=(a + 1, g))
+        noise = np.full((a, g), 0.1)
+        seen = true[:a] + rng.normal(size=(a, g)) * np.sqrt(noise)
+        half = interval.Z * np.sqrt(interval.calibrate(["both"] * a, seen, np.ones((a, g)), noise).of("both"))
+        held.append(np.mean(np.abs(true[a]) < half))
+        plain = interval.reach(interval.shares(seen, np.ones((a, g)), noise))
+        uncorrected.append(np.mean(np.abs(true[a]) < interval.Z * np.sqrt(plain)))
+    assert np.mean(uncorrected) < np.mean(held)
+    assert 0.9 <= np.mean(held) <= 0.95
+
+
 def test_interval_factor_takes_the_noise_out() -> None:
     rng = np.random.default_rng(0)
     a, g = 40, 500
     variance, noise = rng.uniform(0.5, 2, (a, g)), rng.uniform(0.5, 2, (a, g))
     error = rng.normal(size=(a, g)) * np.sqrt(3.0 * variance + noise)
     found = interval.calibrate(["unseen"] * a, error, variance, noise)
-    assert found.factor["unseen"] == pytest.approx(3.0, rel=0.15)
-    assert found.coverage["unseen"] == pytest.approx(0.9, abs=0.02)
+    level = 0.9 * (a + 1) / a
+    wider = (norm.ppf((1 + level) / 2) / interval.Z) ** 2  # for the one arm more
+    assert found.factor["unseen"] == pytest.approx(3.0 * wider, rel=0.15)
+    assert found.coverage["unseen"] == pytest.approx(level, abs=0.02)
     assert found.of("other") == found.of("") and interval.NONE.of("x") == 1.0
     assert interval.calibrate([], error[:0], variance[:0], noise[:0]) == interval.NONE
 

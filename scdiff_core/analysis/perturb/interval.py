@@ -78,12 +78,21 @@ def shares(error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> np.nda
     return share
 
 
-def reach(share: np.ndarray) -> float:
-    """Return the factor under which an interval holds `LEVEL` of errors that have these shares of `SCALES`."""
+def reach(share: np.ndarray, level: float = LEVEL) -> float:
+    """Return the factor under which an interval holds `level` of errors that have these shares of `SCALES`."""
     from scipy.stats import norm
 
     held = (2 * norm.cdf(Z * np.sqrt(FACTORS[:, None] / SCALES)) - 1) @ share
-    return float(np.exp(np.interp(LEVEL, held, np.log(FACTORS))))
+    return float(np.exp(np.interp(level, held, np.log(FACTORS))))
+
+
+def level_of(n: int) -> float:
+    """Return the level that n left-out arms must be held at, for one more arm to be held at `LEVEL`.
+
+    The genes of an arm err together, so arms count, not genes, and the next one may be worse than all that were seen:
+    ``LEVEL (n + 1) / n`` (Lee, Barber and Willett 2023, hierarchical conformal prediction), at most half way to 1.
+    """
+    return min(LEVEL * (n + 1) / n, (1 + LEVEL) / 2)
 
 
 def calibrate(kinds: list[str], error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> Calibration:
@@ -96,7 +105,7 @@ def calibrate(kinds: list[str], error: np.ndarray, variance: np.ndarray, noise: 
         rows = np.array([kind in ("", k) for k in kinds])
         if kind and rows.sum() < ENOUGH:
             continue
-        factor[kind] = reach(shares(error[rows], variance[rows], noise[rows]))
+        factor[kind] = reach(shares(error[rows], variance[rows], noise[rows]), level_of(int(rows.sum())))
         if kind:
             own = rows.sum() / (rows.sum() + DRAWN)
             factor[kind] = float(factor[kind] ** own * factor[""] ** (1 - own))
