@@ -41,12 +41,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs
-from scdiff_core.engine import cards, design_ops, explore_ops, outputs, perturb_ops, report_full, routes_ops
+from scdiff_core.engine import cards, explore_ops, outputs, perturb_ops, report_full
 from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.workspace import JobDir, Workspace
@@ -94,15 +95,22 @@ class Service:
             "export": self.export, "full": self.full, "estimate": self.estimate,
             "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self),
             "predict": partial(perturb_ops.predict, self),
-            "next": partial(perturb_ops.next_experiments, self), "routes": partial(routes_ops.routes, self),
-            "regulators": partial(routes_ops.rank_regulators, self),
-            "signatures": partial(routes_ops.rank_signatures, self),
-            "design_open": partial(design_ops.open_, self), "feasibility": partial(design_ops.feasibility, self),
-            "propose": partial(design_ops.propose_rows, self), "design": partial(design_ops.design, self)}
+            "next": partial(perturb_ops.next_experiments, self),
+            "routes": self._of("routes_ops", "routes"), "regulators": self._of("routes_ops", "rank_regulators"),
+            "signatures": self._of("routes_ops", "rank_signatures"),
+            "design_open": self._of("design_ops", "open_"), "feasibility": self._of("design_ops", "feasibility"),
+            "propose": self._of("design_ops", "propose_rows"), "design": self._of("design_ops", "design")}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")
         return known[op](tell, **values)
+
+    def _of(self, module: str, name: str) -> Callable[..., Result]:
+        """Return an operation of a module that is imported when it is first asked for: it brings much along."""
+        def call(tell: Tell, **values: Any) -> Result:
+            return getattr(import_module(f"scdiff_core.engine.{module}"), name)(self, tell, **values)
+
+        return call
 
     def job(self, run: str) -> JobDir:
         """Return a run by its id or its directory."""

@@ -59,11 +59,14 @@ def test_particles_are_those_that_rejection_would_keep(level, share):
     real = draw(2_000_000, 3)
     kept = real[(objective.margins(real) >= 0).all(1)]
     assert abs(len(kept) / len(real) / share - 1) < 0.5  # about the share that the case says
-    last, cells, good = designed(TwistedSMC(Mixture(), SCHEDULE, steps=40), objective)
-    assert (objective.margins(cells) >= 0).all() and good.double().mean() > 0.7
     floor = energy_distance(kept[:512], kept[512:1536])
-    assert energy_distance(cells, kept[:3000]) < max(0.012, 4 * floor)
-    assert len(torch.unique(last.ancestor)) > 40
+    apart = []
+    for seed in range(3):  # cells of a run share ancestors, so one run says little
+        last, cells, good = designed(TwistedSMC(Mixture(), SCHEDULE, steps=40), objective, seed=seed)
+        assert (objective.margins(cells) >= 0).all() and good.double().mean() > 0.7
+        assert len(torch.unique(last.ancestor)) > 40
+        apart.append(energy_distance(cells, kept[:3000]))
+    assert sum(apart) / len(apart) < max(0.012, 4 * floor)
 
 
 def test_two_demands_that_only_one_mode_meets():
