@@ -40,7 +40,7 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
     workspace = Workspace(stages.CACHE)
     methods = [m for m in METHODS if asked.ours or m not in (perturb_methods.OURS, baselines.LATENT)]
     for seed in asked.seeds:
-        together: dict[str, tuple[Any, list[splits.Condition], dict[str, dict[str, Any]]]] = {}
+        together: dict[str, tuple[Any, list[splits.Condition], dict[str, dict[str, Any]], dict[str, Any]]] = {}
         for fold in data.folds(part, case, seed):
             stages.say(f"{part}: {fold.name}, seed {seed}")
             task = data.prepare(workspace, case, fold, asked.fresh)
@@ -52,16 +52,17 @@ def held_out(part: str, case: data.Case, asked: argparse.Namespace) -> dict[str,
             trained.append({"fold": fold.name, "seed": seed, "train_s": fitted.train_s})
             leaks += [leak.words() for leak in splits.leakage(case.table, fold, case.adata.obs)] if seed == 0 else []
             key = fold.name if part == "kang" else fold.kind
-            _, conditions, every = together.setdefault(key, (task, [], {m: {} for m in methods}))
+            _, conditions, every, real = together.setdefault(key, (task, [], {m: {} for m in methods}, {}))
             conditions += fold.asked
+            real |= {card.name_of(c): task.bench.rows_of(c) for c in fold.asked}
             for method, made in cells.items():
                 every[method] |= made
-        for key, (task, conditions, every) in together.items():
+        for key, (task, conditions, every, real) in together.items():
             stages.say(f"{part}: six scores of {key}, seed {seed}")
             own = every[perturb_methods.OURS if asked.ours else perturb_methods.MEAN]
             answered = [c for c in conditions if card.name_of(c) in own]
             if answered:
-                panels.append({"kind": key, **card.six(task.bench, answered, every, seed)})
+                panels.append({"kind": key, **card.six(task.bench, answered, every, seed, rows=real)})
     return {"part": part, "rows": rows, "panels": panels, "trained": trained, "leakage": leaks, "refused": refused}
 
 

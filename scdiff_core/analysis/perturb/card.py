@@ -204,8 +204,14 @@ def measure(bench: Bench, conditions: Sequence[splits.Condition], methods: Mappi
 
 
 def six(bench: Bench, conditions: Sequence[splits.Condition], cells: Mapping[str, Mapping[str, Any]],
-        seed: int = 0, tell: Tell = lambda words, share: None, splits_of_real: int = 5) -> dict[str, Any]:
+        seed: int = 0, tell: Tell = lambda words, share: None, splits_of_real: int = 5,
+        rows: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
     """Return the six scores, for conditions of one cell type: of a replicate, and of each method that has them all.
+
+    Parameters
+    ----------
+    rows
+        The held-out cells of each condition by name, where several folds are judged together; else those of `bench`.
 
     Raises
     ------
@@ -216,7 +222,8 @@ def six(bench: Bench, conditions: Sequence[splits.Condition], cells: Mapping[str
     if len(kinds) != 1:
         raise ScdiffError("The conditions cannot be scored together.", "They are of different cell types: "
                           + ", ".join(sorted(kinds)) + ".", "Score the types one by one.")
-    real = {name_of(c): bench.log1p[bench.rows_of(c)] for c in conditions}
+    held = {name_of(c): bench.rows_of(c) for c in conditions} if rows is None else rows
+    real = {name_of(c): bench.log1p[held[name_of(c)]] for c in conditions}
     judged = panel.Panel(real, bench.log1p[bench.controls(kinds.pop())], bench.prepared.genes,
                          [t for c in conditions for t in c[0].targets])
     able = [m for m, made in cells.items() if set(real) <= set(made)]
