@@ -10,7 +10,7 @@ import typer
 from scdiff_core import cli_tools as tools
 from scdiff_core.cli_tools import say
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import Workspace
+from scdiff_core.workspace import Workspace, new_id
 
 SHOWN = 10  # lines for people
 
@@ -64,12 +64,12 @@ def _rank(space: Workspace, job: Any, perturbs: bool, goal: dict[str, Any], star
     threads = tools.threads()
     import torch
 
-    from scdiff_core.engine import routes_ops, routes_set, screens
+    from scdiff_core.engine import routes_ops, routes_set
     from scdiff_core.engine.worker import Service
 
     torch.set_num_threads(threads)
     service, tell = Service(space), tools.Progress().tell
-    folder = Path(out).expanduser() if out else job.path / routes_set.FOLDER / screens.new_id()
+    folder = Path(out).expanduser() if out else job.path / routes_set.FOLDER / new_id()
     run, found = str(job.path), {"run": job.id, "out": str(folder)}
     if perturbs:
         done = routes_ops.routes(service, tell, run, asked, goal, str(folder), start)

@@ -1,10 +1,9 @@
-"""What a run was asked to do: frozen pydantic models, one for each kind of job; yaml in and out."""
+"""What a run was asked to do: frozen pydantic models, one for each kind of job (read from files by `config_files`)."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
@@ -199,15 +198,6 @@ class PredictConfig(Frozen):
     seed: int = 0
 
 
-KINDS: dict[str, type[Frozen]] = {
-    "inspect": InspectConfig,
-    "prepare": PrepareConfig,
-    "train": TrainConfig,
-    "generate": GenerateConfig,
-    "predict": PredictConfig,
-}
-
-
 def _field_names(model: Any, prefix: str = "") -> list[str]:
     """Return every dotted field name of a model and of the models within it."""
     names: list[str] = []
@@ -276,38 +266,3 @@ def to_yaml(config: Frozen) -> str:
     """Return the configuration as yaml text."""
     # non-ASCII text is escaped: some of it (U+0085) would read back as a line end
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def from_yaml(path: Path) -> Frozen:
-    """Read the configuration of a job from its yaml file.
-
-    Raises
-    ------
-    ScdiffError
-        The file is missing, is not yaml, comes from a newer version, or has a bad field.
-    """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ScdiffError(f"'{path.parent.name}' has no {path.name}.", "The file is missing.",
-                          "Restore it from a copy, or move the folder away and start anew.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" at line {mark.line + 1}" if mark else ""
-        raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
-                          f"It is not valid yaml{at}.",
-                          "Put the line right, or start the run anew.") from None
-    from scdiff_core.config_screen import ScreenConfig  # which is made of what is here
-
-    kinds: dict[str, type[Any]] = {**KINDS, "screen": ScreenConfig}
-    if not isinstance(values, dict) or values.get("kind") not in kinds:
-        raise ScdiffError(f"{path.name} of '{path.parent.name}' cannot be read.",
-                          "It does not say which kind of job it is (kind: train, prepare, ...).",
-                          "Restore the file from a copy, or start the run anew.")
-    version = values.get("format", FORMAT)
-    if not isinstance(version, int) or version > FORMAT:
-        raise ScdiffError(f"'{path.parent.name}' cannot be opened.",
-                          f"It was written by a newer version of scDiff Studio (format {version}, "
-                          f"this one reads up to {FORMAT}).", "Update scDiff Studio, then open it again.")
-    return validate(kinds[values["kind"]], values, f"{path.name} of '{path.parent.name}'")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scdiff_core import config as cfg
+from scdiff_core.config_files import from_yaml
 from scdiff_core.errors import ScdiffError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -105,6 +106,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def new_id() -> str:
+    """Return the name of a folder that is made now: names sort by time."""
+    return time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
+
+
 @dataclass(frozen=True)
 class JobDir:
     """One directory of a job: an inspected source, a dataset or a run."""
@@ -134,7 +140,7 @@ class JobDir:
 
     def config(self) -> Any:
         """Read the job's configuration; raises `ScdiffError` where it is broken."""
-        return cfg.from_yaml(self.path / CONFIG[self.kind])
+        return from_yaml(self.path / CONFIG[self.kind])
 
     def status(self) -> dict[str, Any]:
         """Return the last status as the job wrote it (`jobs.watch` checks that it is alive)."""
@@ -182,6 +188,15 @@ class JobDir:
 Jobs = list[JobDir]  # named, since `Workspace.list` hides the builtin within the class
 
 
+def create_job(path: Path, config: Any) -> JobDir:
+    """Make the directory of a job, ready for `jobs.start`; raises `FileExistsError` where there is one."""
+    job = JobDir(path, config.kind)
+    job.path.mkdir(parents=True, exist_ok=False)
+    write_text(job.path / CONFIG[job.kind], cfg.to_yaml(config))
+    write_json(job.path / "status.json", {"state": "new", "created": time.time()})
+    return job
+
+
 class Workspace:
     """The directory that holds everything: `datasets/`, `runs/`, `inbox/`, `trash/`.
 
@@ -210,17 +225,14 @@ class Workspace:
         ScdiffError
             A directory of that name is there already, or the name is not allowed.
         """
-        job_id = check_name(job_id or time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2))
-        job = JobDir(self.folder(config.kind) / job_id, config.kind)
+        job_id = check_name(job_id or new_id())
+        path = self.folder(config.kind) / job_id
         try:
-            job.path.mkdir(parents=True, exist_ok=False)
+            return create_job(path, config)
         except FileExistsError:
             raise ScdiffError(f"A {self.WORDS[config.kind]} '{job_id}' is there already.",
-                              f"It lies in '{job.path}'.",
+                              f"It lies in '{path}'.",
                               "Choose another name, or delete that one first.") from None
-        write_text(job.path / CONFIG[config.kind], cfg.to_yaml(config))
-        write_json(job.path / "status.json", {"state": "new", "created": time.time()})
-        return job
 
     def open(self, kind: str, job_id: str) -> JobDir:
         """Return the directory of a job by its name.
@@ -256,8 +268,7 @@ class Workspace:
 
     def trash(self, job: JobDir) -> Path:
         """Move a job's directory to the trash folder and return where it lies now."""
-        when = time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)
-        target = self.root / "trash" / f"{job.path.parent.name}-{job.id}-{when}"
+        target = self.root / "trash" / f"{job.path.parent.name}-{job.id}-{new_id()}"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(job.path, target)
         return target

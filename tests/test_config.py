@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scdiff_core import config as cfg
+from scdiff_core.config_files import from_yaml
 from scdiff_core.errors import ScdiffError
 
 TRAIN = cfg.TrainConfig(dataset="d", fingerprint="f")
@@ -25,7 +26,7 @@ def test_a_configuration_comes_back_from_yaml_as_it_was(
     asked = cfg.PrepareConfig(source=name, name=name, seed=seed, genes="all", keep_genes=tuple(values),
                               hold_out=(cfg.HoldOut(column=name, values=tuple(values)),))
     path = write(tmp_path_factory.mktemp("c"), cfg.to_yaml(asked))
-    assert cfg.from_yaml(path) == asked
+    assert from_yaml(path) == asked
 
 
 def test_settings_reach_into_the_parts_of_a_configuration() -> None:
@@ -60,14 +61,14 @@ def test_a_wrong_setting_is_told_by_name(setting: str, said: str) -> None:
 ])
 def test_a_broken_file_is_told_with_what_to_do(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ScdiffError) as caught:
-        cfg.from_yaml(write(tmp_path, text))
+        from_yaml(write(tmp_path, text))
     assert said in caught.value.why
     assert caught.value.fix
 
 
 def test_a_file_that_is_not_text_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(ScdiffError, match="missing"):
-        cfg.from_yaml(tmp_path / "config.yaml")
+        from_yaml(tmp_path / "config.yaml")
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00kind")
     with pytest.raises(ScdiffError, match="cannot be read"):
-        cfg.from_yaml(tmp_path / "config.yaml")
+        from_yaml(tmp_path / "config.yaml")

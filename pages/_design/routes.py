@@ -19,10 +19,10 @@ from pages._shared.words import plural
 from scdiff_core.analysis.design import plan
 from scdiff_core.analysis.design.candidates import HYPOTHESES, NONE_OF_THESE, Route, Routes, side_words
 from scdiff_core.config_screen import read_list
-from scdiff_core.engine import routes_set, screens
+from scdiff_core.engine import routes_set
 from scdiff_core.engine.routes_set import RoutesSet
 from scdiff_core.figures import design_effects
-from scdiff_core.workspace import JobDir
+from scdiff_core.workspace import JobDir, new_id
 
 PERTURBATIONS, REGULATORS, DRUGS = "Perturbations", "Regulators", "Small molecules"
 USUAL, OWN = "measured ones, and their pairs", "a list of my own"
@@ -81,7 +81,7 @@ def _perturbations(shown: Shown, runs: list[JobDir]) -> None:
     request, trouble = f"routes-{run.id}", "design_routes_trouble"
     if pressed:
         st.session_state.pop(trouble, None)
-        new = screens.new_id()
+        new = new_id()
         worker.submit(request, "routes", note=new, run=str(run.path), config={"items": items, "where": where},
                       goal={"design": str(shown.made.path), "name": title(shown)},
                       out_dir=str(run.path / routes_set.FOLDER / new), selection=selection)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from scdiff_core.config import GenerateConfig, TrainConfig
 from scdiff_core.data.embed import Landmarks, UmapModel
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir, Workspace, atomic_write, read_json, write_json
+from scdiff_core.workspace import JobDir, Workspace, atomic_write, new_id, read_json, write_json
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,7 +93,7 @@ def list_sets(job: JobDir, kind: str = "generate") -> list[GeneratedSet]:
 
 def new_path(job: JobDir) -> Path:
     """Return where the next generated set of a run goes."""
-    return job.outputs / (time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2))
+    return job.outputs / new_id()
 
 
 def find_set(job: JobDir, config: GenerateConfig) -> GeneratedSet | None:

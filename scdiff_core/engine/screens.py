@@ -5,9 +5,7 @@ A screen is the prediction of a whole list: one row a perturbation, the effects 
 
 from __future__ import annotations
 
-import secrets
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scdiff_core.config import to_yaml
 from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import CONFIG, JobDir, read_json, write_json, write_text
+from scdiff_core.workspace import CONFIG, JobDir, create_job, new_id, read_json
 
 SCREENS, RANKING, ARRAYS, PAIRS, NEXT = "screens", "ranking.csv", "effects.npz", "pairs.csv", "next.csv"
 NUMBERS = ("dose", "strength", "reach", "distance", "genes_up", "genes_down", "additivity", "x", "y", "gain",
@@ -98,11 +95,7 @@ class Screen:
 
 def create(run: JobDir, config: ScreenConfig) -> JobDir:
     """Make the directory of a screen in its run, ready for `jobs.start`."""
-    job = JobDir(run.path / SCREENS / new_id(), "screen")
-    job.path.mkdir(parents=True)
-    write_text(job.path / CONFIG[job.kind], to_yaml(config))
-    write_json(job.path / "status.json", {"state": "new", "created": time.time()})
-    return job
+    return create_job(run.path / SCREENS / new_id(), config)
 
 
 def run_of(job: JobDir) -> JobDir:
@@ -130,8 +123,3 @@ def list_screens(job: JobDir) -> list[Screen]:
         return []
     done = [p for p in folder.iterdir() if (p / RECIPE).is_file()]
     return [Screen(p) for p in sorted(done, key=lambda p: (p / RECIPE).stat().st_mtime, reverse=True)]
-
-
-def new_id() -> str:
-    """Return the name of a folder that is made now."""
-    return time.strftime("%y%m%d-%H%M%S-") + secrets.token_hex(2)

@@ -47,13 +47,21 @@ from typing import Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs
-from scdiff_core.engine import cards, explore_ops, outputs, perturb_ops, report_full
+from scdiff_core.engine import cards, outputs, perturb_ops, report_full
 from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.workspace import JobDir, Workspace
 
 KEEP = 2  # models, and datasets, that stay loaded
 WARM_CELLS = 16
+PLACES = {  # of what stands elsewhere: module of the engine and function, which takes this service first
+    "compare": ("explore_ops", "compare"), "score": ("explore_ops", "score"),
+    "predict": ("perturb_ops", "predict"), "next": ("perturb_ops", "next_experiments"),
+    "routes": ("routes_ops", "routes"), "regulators": ("routes_ops", "rank_regulators"),
+    "signatures": ("routes_ops", "rank_signatures"),
+    "design_open": ("design_ops", "open_"), "feasibility": ("design_ops", "feasibility"),
+    "propose": ("design_ops", "propose_rows"), "design": ("design_ops", "design"),
+}
 T = TypeVar("T")
 Result = dict[str, Any]
 Tell = Callable[[str, float], None]
@@ -91,15 +99,8 @@ class Service:
             The request is unknown or cannot be fulfilled.
         """
         known: dict[str, Callable[..., Result]] = {
-            "warm": self.warm, "generate": self.generate, "report": self.report,
-            "export": self.export, "full": self.full, "estimate": self.estimate,
-            "compare": partial(explore_ops.compare, self), "score": partial(explore_ops.score, self),
-            "predict": partial(perturb_ops.predict, self),
-            "next": partial(perturb_ops.next_experiments, self),
-            "routes": self._of("routes_ops", "routes"), "regulators": self._of("routes_ops", "rank_regulators"),
-            "signatures": self._of("routes_ops", "rank_signatures"),
-            "design_open": self._of("design_ops", "open_"), "feasibility": self._of("design_ops", "feasibility"),
-            "propose": self._of("design_ops", "propose_rows"), "design": self._of("design_ops", "design")}
+            "warm": self.warm, "generate": self.generate, "report": self.report, "export": self.export,
+            "full": self.full, "estimate": self.estimate, **{name: self._of(*place) for name, place in PLACES.items()}}
         if op not in known:
             raise ScdiffError(f"The worker cannot '{op}'.", nearest(op, known) or "It has no such request.",
                               "Use one of " + ", ".join(known) + ".")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from engine_data import small_config, small_prepared
 
-from scdiff_core.config import from_yaml
+from scdiff_core.config_files import from_yaml
 from scdiff_core.engine import checkpoint
 from scdiff_core.engine.train import train
 from scdiff_core.errors import ScdiffError

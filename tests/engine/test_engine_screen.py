@@ -17,7 +17,7 @@ from scdiff_core.engine import screen as engine
 from scdiff_core.engine import screens
 from scdiff_core.engine.screen import ScreenConfig
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir
+from scdiff_core.workspace import JobDir, new_id
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_screen_is_written_and_read_again(model: FakeModel, prepared: Prepared
     job = JobDir(tmp_path / "run", "train")
     asked = config("TF01-kd", "TF02-kd+TF03-kd", ("stimulus", 0.3), ("stimulus", 3.0))
     found, refused = run(model, asked)
-    path = job.path / screens.SCREENS / screens.new_id()
+    path = job.path / screens.SCREENS / new_id()
     engine.write_screen(path, model, asked, found, refused, prepared, {"TF01-kd", "stimulus"}, 1.0, "mine")
     screen = screens.list_screens(job)[0]
     table = screen.ranking()
