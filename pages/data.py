@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages._data import findings, options, quality, result, source
 from pages._shared import context, frame
+from pages._shared.copies import copies
 from pages._shared.job_panel import follow
 from pages._shared.trouble import error_box
 from scdiff_core import jobs
@@ -50,42 +51,44 @@ def prepare_form(job: JobDir) -> None:
             kept = quality.show_quality(cells, chosen)
         with table:
             findings.columns_table(found["columns"])
-    if pressed:
-        try:
+    asked, trouble = None, None
+    try:
+        asked = validate(
+            PrepareConfig,
+            {
+                "source": config.source,
+                "name": check_name(name),
+                "read": config.read,
+                "roles": roles,
+                "qc": chosen,
+                "genes": genes,
+                "keep_genes": keep,
+                "hold_out": held,
+                "test_fraction": share,
+                "seed": seed,
+            },
+            "The settings",
+        )
+        if pressed:
             if kept == 0:
                 raise ScdiffError(
                     "No cell would be left.",
                     "Every cell is outside the quality thresholds.",
                     "Loosen the thresholds; empty a field to drop its bound.",
                 )
-            dataset = jobs.create(
-                context.workspace(),
-                validate(
-                    PrepareConfig,
-                    {
-                        "source": config.source,
-                        "name": check_name(name),
-                        "read": config.read,
-                        "roles": roles,
-                        "qc": chosen,
-                        "genes": genes,
-                        "keep_genes": keep,
-                        "hold_out": held,
-                        "test_fraction": share,
-                        "seed": seed,
-                    },
-                    "The settings",
-                ),
-                name,
-            )
+            dataset = jobs.create(context.workspace(), asked, name)
             jobs.start(dataset)
-        except ScdiffError as error:
-            with left:
-                error_box(error)
-        else:
-            context.choose(dataset=dataset.id, run=None, output=None)
-            st.session_state["next_data_view"] = PREPARED  # a widget's own key is fixed once it is drawn
-            st.rerun()
+    except ScdiffError as error:
+        trouble = error
+    with left:
+        if asked is not None and not unknown:
+            copies(asked, "prepare")
+        if trouble is not None and pressed:
+            error_box(trouble)
+    if pressed and trouble is None:
+        context.choose(dataset=dataset.id, run=None, output=None)
+        st.session_state["next_data_view"] = PREPARED  # a widget's own key is fixed once it is drawn
+        st.rerun()
 
 
 NEW, PREPARED = "Open cells", "Prepared datasets"

@@ -94,7 +94,7 @@ with frame.page("Design", "Say what cells are to be like, and get cells that cou
                 feasible.head(answer, run)
                 editor.show(run, draft, answer)
                 feasible.show(answer, Scene(job, prepared), run)
-                ask.show_command(run, how)
+                ask.show_command(run, draft, how)
             else:
                 st.info("**What are the cells to be like?** Add a gene, paste a list, or take those of a type under "
                         "**Like these cells**. At once you see how many of your real cells are like that.",

@@ -20,6 +20,7 @@ from pages._perturb import (
 )
 from pages._perturb.shown import Shown
 from pages._shared import context, frame
+from pages._shared.copies import copies
 from pages._shared.trouble import guard
 from scdiff_core.engine.outputs import GeneratedSet
 from scdiff_core.engine.prediction import list_predictions
@@ -101,6 +102,8 @@ with frame.page("Perturb", "What would this perturbation do? A population of cel
                 ask.begin(run, wanted, selection)
             busy = ask.follow(run)
             ask.warm(run)
+            if wanted is not None and selection is None:  # cells that were lassoed have no name on the command line
+                copies(wanted, f"predict-{run.id}")
             made = list_predictions(run)
             ask.earlier(made)
         elif mode == SCREEN:

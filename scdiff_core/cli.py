@@ -17,14 +17,14 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_design, cli_generate, cli_perturb, cli_routes, cli_screen, jobs
+from scdiff_core import cli_design, cli_generate, cli_perturb, cli_routes, cli_run, cli_screen, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import Workspace, read_json
+from scdiff_core.workspace import Workspace
 
-CRASHED, MISTAKE, INTERRUPTED = 1, 2, 130
+CRASHED, MISTAKE, INTERRUPTED = 1, 2, cli_run.INTERRUPTED
 ClickException: Any = typer.BadParameter.__mro__[2]  # BadParameter is a UsageError is a ClickException
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -137,17 +137,7 @@ def prepare(
         "hold_out": tools.hold_out(hold_out), "unseen": tools.unseen(hold_out),
         "test_fraction": test_fraction, "seed": seed,
     }, "The command")
-    job = jobs.create(Workspace(workspace), asked, name)
-    code, status = tools.foreground(job)
-    report = read_json(job.path / "report.json", {})
-    for step in report.get("steps", []):
-        say(step["words"])
-    for finding in report.get("findings", []):
-        if finding["level"] != "ok":
-            say(" ".join(p for p in (f"{finding['title']}:", finding["detail"], finding["fix"]) if p))
-    keys = ("n_cells", "n_train", "n_test", "n_genes", "values", "roles", "fingerprint")
-    return {"dataset": job.id, "state": status.get("state"), "path": str(job.path), "exit_code": code,
-            "seconds": status.get("seconds"), **{k: report[k] for k in keys if k in report}}
+    return cli_run.prepare(Workspace(workspace), asked)
 
 
 @command()
@@ -180,13 +170,7 @@ def train(
                           "Name a dataset (see `datasets`), or use --resume RUN.")
     else:
         job = space.create(_train_config(space, dataset, new), name)
-    say(f"Run {job.id} in '{job.path}'.")
-    code, status = tools.foreground(job)
-    if code == INTERRUPTED:
-        say(f"Stopped and saved. Go on with {jobs.resume_command(job)}.")
-    return {"run": job.id, "state": status.get("state"), "dataset": job.config().dataset,
-            "path": str(job.path), **{k: status.get(k) for k in ("step", "total", "seconds")},
-            "loss_test": _last_loss(job), "exit_code": code}
+    return cli_run.train(job)
 
 
 def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.TrainConfig:
@@ -214,18 +198,13 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
     return config
 
 
-def _last_loss(job: Any) -> float | None:
-    """Return the last held-out loss of a run."""
-    losses = [row["loss_test"] for row in job.metrics() if row.get("loss_test") is not None]
-    return losses[-1] if losses else None
-
-
 command()(cli_generate.generate)
 command()(cli_perturb.predict)
 command()(cli_screen.screen)
 command()(cli_design.design)
 command()(cli_routes.routes)
 command()(cli_generate.report)
+command()(cli_run.run)
 
 
 @command()

@@ -23,7 +23,8 @@ def design(
     out: Annotated[str | None, typer.Option(
         metavar="F.h5ad", help="Where to (.h5ad, .csv.gz or .tsv.gz); default: into the run.")] = None,
     gene_sets: Annotated[list[str] | None, typer.Option(
-        metavar="F.gmt", help="Gene sets that programs are named from. Repeatable.")] = None,
+        metavar="F.gmt", help="Gene sets that programs are named from, and that are compared at the end. "
+        "Repeatable.")] = None,
     method: Annotated[str, typer.Option(help="smc (default), or gradient or recurrence, which are quick.")] = "smc",
     from_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Begin from real cells of this type.")] = None,
     from_selection: Annotated[str | None, typer.Option(
@@ -66,7 +67,7 @@ def design(
         from scdiff_core.engine.design_set import saved_selection
 
         chosen = saved_selection(space, prepared, asked_of.start.selection)
-    done = _design(job, prepared, asked, chosen)
+    done = _design(job, prepared, asked, chosen, sets)
     report, made = done.measured.report, done.made
     if path is None:
         from scdiff_core.engine.design_set import write
@@ -108,12 +109,12 @@ def _pair(text: str) -> tuple[str, str]:
     return column, value
 
 
-def _design(job: Any, prepared: Any, asked: Any, chosen: Any) -> Any:
+def _design(job: Any, prepared: Any, asked: Any, chosen: Any, sets: Any) -> Any:
     """Return the designed cells and what is said of them, telling how far it is."""
     def steps() -> Any:
         from scdiff_core.engine.design_cells import Bench, design_cells
         from scdiff_core.engine.model import Model
 
-        return design_cells(Bench(Model.load(job, device=job.config().device), prepared), asked, chosen)
+        return design_cells(Bench(Model.load(job, device=job.config().device), prepared), asked, chosen, sets)
 
     return tools.follow("designing", steps)

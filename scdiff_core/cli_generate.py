@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from scdiff_core import cli_perturb
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
-from scdiff_core.workspace import Workspace, write_json, write_text
+from scdiff_core.workspace import JobDir, Workspace, write_json, write_text
 
 REPORT_CELLS = 1000
 
@@ -31,16 +30,21 @@ def generate(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Generate cells with a trained model."""
-    from scdiff_core.engine import outputs
-
-    began = time.monotonic()
-    target = outputs.check_ending(Path(out).expanduser()) if out else None
-    space = Workspace(workspace)
-    job = tools.find_run(space, run)
+    tools.check_cells(out)
+    job = tools.find_run(Workspace(workspace), run)
     asked = cfg.validate(cfg.GenerateConfig, {
         "run": job.id, "n_cells": cells, "where": tools.where(where), "guidance_scale": guidance_scale,
         "sampler": sampler, "seed": seed,
         "steps": cfg.SAMPLER_STEPS.get(sampler, 1) if steps is None else steps}, "The command")
+    return make(Workspace(workspace), job, asked, out)
+
+
+def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | None) -> Result:
+    """Generate what a configuration asks for, into a file or into the run, and return what the command says."""
+    from scdiff_core.engine import outputs
+
+    began = time.monotonic()
+    target = tools.check_cells(out)
     adata = _generate(job, asked)
     if target is not None:
         outputs.write_cells(target, adata)
@@ -49,7 +53,7 @@ def generate(
         if note:
             say(note)
         target = outputs.write_set(outputs.new_path(job), adata, asked, prepared).path / outputs.CELLS
-    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": seed,
+    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": asked.seed,
             "seconds": round(time.monotonic() - began, 2)}
 
 

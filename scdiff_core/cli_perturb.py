@@ -12,7 +12,7 @@ from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import say
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import Workspace
+from scdiff_core.workspace import JobDir, Workspace
 
 
 def predict(
@@ -30,16 +30,22 @@ def predict(
         "--workspace", metavar="DIR", help="Where datasets and runs lie (SCDIFF_WORKSPACE, or ./workspace).")] = None,
 ) -> dict[str, Any]:
     """Predict what perturbations do to a population of cells, beside what was measured where there is any."""
-    from scdiff_core.engine import outputs, prediction
-
-    began = time.monotonic()
-    target = outputs.check_ending(Path(out).expanduser()) if out else None
+    tools.check_cells(out)
     space = Workspace(workspace)
     job = tools.find_run(space, run)
     asked = cfg.validate(cfg.PredictConfig, {
         "run": job.id, "perturbations": tuple(perturbation),
         "dose": None if dose is None else read_dose(dose), "where": tools.where(where),
         "n_cells": cells, "seed": seed}, "The command")
+    return make(space, job, asked, out)
+
+
+def make(space: Workspace, job: JobDir, asked: cfg.PredictConfig, out: str | None) -> dict[str, Any]:
+    """Predict what a configuration asks for, into the run and a file, and return what the command says."""
+    from scdiff_core.engine import outputs, prediction
+
+    began = time.monotonic()
+    target = tools.check_cells(out)
     adata = _predict(job, asked)
     prepared, note = outputs.dataset_beside(space, job.config())
     if note:
@@ -51,7 +57,7 @@ def predict(
     for entry in found:
         say(f"{entry['perturbation']}: {entry['effect']} effect. {entry['words']}")
     return {"run": job.id, "out": str(target or made.path / outputs.CELLS), "path": str(made.path),
-            "n_cells": int(adata.n_obs), "seed": seed, "perturbations": found,
+            "n_cells": int(adata.n_obs), "seed": asked.seed, "perturbations": found,
             "seconds": round(time.monotonic() - began, 2)}
 
 

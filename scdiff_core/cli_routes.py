@@ -34,6 +34,9 @@ def routes(
         metavar="G1,G2", help="Genes that no comparison looks at.")] = None,
     regulons: Annotated[list[str] | None, typer.Option(
         metavar="F.tsv", help="Rank regulators by a table of regulator, target, weight (or .gmt). Repeatable.")] = None,
+    download_regulons: Annotated[list[str] | None, typer.Option(
+        metavar="CollecTRI|DoRothEA", help="Go online once for these regulons, keep them in the workspace, and rank by "
+        "them. Repeatable.")] = None,
     signatures: Annotated[str | None, typer.Option(
         metavar="F.csv", help="Rank small molecules by a table gene × drug (.csv, .tsv or .parquet).")] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="Where to; default: into the run.")] = None,
@@ -45,9 +48,10 @@ def routes(
     space = Workspace(workspace)
     job = tools.find_run(space, run)
     perturbs = job.config().task == "perturb"
-    if not perturbs and not regulons and signatures is None:
+    if not perturbs and not regulons and not download_regulons and signatures is None:
         raise ScdiffError(f"The run '{job.id}' does not predict perturbations.", "It was trained to generate cells.",
-                          "Give regulons (--regulons) or signatures (--signatures), or train one with --task perturb.")
+                          "Give regulons (--regulons, --download-regulons) or signatures (--signatures), or train one "
+                          "with --task perturb.")
     if (design is None) == (target_selection is None):
         raise ScdiffError("There is nothing to get to." if design is None else "There are two goals.",
                           "One of --design and --target-selection says which cells.", "Give one of the two.")
@@ -56,7 +60,16 @@ def routes(
     start = None if from_selection is None else chosen(space, job, from_selection)
     asked = {"items": [item(text) for text in candidate or ()], "pairs": pairs, "where": tools.where(where),
              "leave_out": tools.words(leave_out), "seed": seed}
-    return _rank(space, job, perturbs, goal, start, asked, regulons or [], signatures, out)
+    files = [*(regulons or ()), *(_download(space, name) for name in download_regulons or ())]
+    return _rank(space, job, perturbs, goal, start, asked, files, signatures, out)
+
+
+def _download(space: Workspace, name: str) -> str:
+    from scdiff_core.analysis.design import programs_of, regulons
+
+    path, n = regulons.download(name, space.root / programs_of.FOLDER)
+    say(f"{path.stem}: regulons of {n:,} regulators, kept as {path}")
+    return str(path)
 
 
 def _rank(space: Workspace, job: Any, perturbs: bool, goal: dict[str, Any], start: dict[str, Any] | None,

@@ -40,11 +40,9 @@ def screen(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Predict a list of perturbations, rank them by strength, and find the pairs that do not add up."""
-    from scdiff_core.engine import outputs, screens
-
     space = Workspace(workspace)
     job = tools.find_run(space, run)
-    target = _ending(out)
+    _ending(out)  # said before anything is begun
     doses = [read_dose(text) for text in tools.words(dose)]
     items = _items(space, job, perturbations, all_singles, all_pairs)
     if doses:
@@ -53,6 +51,14 @@ def screen(
         "run": job.id, "items": tuple(dict.fromkeys(items)), "where": tools.where(where), "n_cells": cells,
         "seed": seed, "title": "all pairs" if all_pairs else "all singles" if all_singles else "a list"},
         "The command")
+    return make(space, job, asked, out)
+
+
+def make(space: Workspace, job: JobDir, asked: lists.ScreenConfig, out: str | None) -> Result:
+    """Screen what a configuration asks for, in this process, and return what the command says."""
+    from scdiff_core.engine import outputs, screens
+
+    target = _ending(out)
     made = screens.create(job, asked)
     try:
         code, status = tools.foreground(made)

@@ -203,6 +203,13 @@ def gene_number(text: str) -> int | str:
     return int(text)
 
 
+def check_cells(out: str | None) -> Path | None:
+    """Return the path of `--out`, None without one; raises `ScdiffError` where no cells are written in its ending."""
+    from scdiff_core.engine.outputs import check_ending
+
+    return check_ending(Path(out).expanduser()) if out else None
+
+
 def report_paths(out: str | None, json_: str | None) -> tuple[Path | None, Path | None]:
     """Return where a report's page and its figures go; the figures beside the page if nothing else is said.
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from scdiff_core.config_base import FORMAT as FORMAT
+from scdiff_core.config_base import Frozen as Frozen
+from scdiff_core.config_base import T
+from scdiff_core.config_train import CodecConfig as CodecConfig
+from scdiff_core.config_train import DiffusionConfig as DiffusionConfig
+from scdiff_core.config_train import LossTerms as LossTerms
+from scdiff_core.config_train import PerturbConfig as PerturbConfig
+from scdiff_core.config_train import TrainConfig as TrainConfig
 from scdiff_core.errors import ScdiffError, nearest
-
-FORMAT = 1  # raised when a file on disk changes in a way that older versions cannot read
-
-T = TypeVar("T", bound="Frozen")
-
-
-class Frozen(BaseModel):
-    """Base of every configuration: frozen, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Roles(Frozen):
@@ -96,75 +94,18 @@ class PrepareConfig(Frozen):
     seed: int = 0
 
 
-class CodecConfig(Frozen):
-    """The codec: cells to latents and back."""
-
-    kind: Literal["vae", "pca"] = "vae"
-    n_latent: int = Field(default=64, ge=2)
-    hidden: tuple[int, ...] = (256,)
-    steps: int = Field(default=2000, ge=1)
-    minibatch: int = Field(default=256, ge=2)
-    lr: float = Field(default=1.5e-3, gt=0)
-    kl_weight: float = Field(default=1.0, ge=0)  # below 1 the codes hold more of each cell's own noise
-    prior: int = Field(default=64, ge=1)  # normals that the prior of the codes is a mixture of
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    thin: float = Field(default=0.5, ge=0, le=1)  # least share of counts the encoder sees in training; 1: all
-    stray: float = Field(default=2.5e-3, ge=0, lt=0.5)  # share of values that are strays, to begin with; 0: none
-
-
-class DiffusionConfig(Frozen):
-    """The diffusion model of the latents."""
-
-    width: int = Field(default=512, ge=8)
-    depth: int = Field(default=3, ge=1)
-    steps: int = Field(default=2500, ge=1)
-    minibatch: int = Field(default=256, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    drop_condition: float = Field(default=0.1, ge=0, le=1)  # each covariate on its own
-    ema: float = Field(default=0.999, gt=0, lt=1)
-    patience: int = Field(default=0, ge=0)  # held-out checks without improvement before it stops; 0: never
-
-
-class PerturbConfig(Frozen):
-    """What a model of perturbations learns from besides the cells, and how it makes the spread of cells."""
-
-    pretrained: str | None = None  # a run on the same genes whose codec it begins with
-    gene_sets: tuple[str, ...] = ()  # .gmt files: genes are alike that share sets
-    regulons: tuple[str, ...] = ()  # tables of regulator, target and weight
-    tables: tuple[str, ...] = ()  # a user's own vectors of perturbations
-    spread: Literal["auto", "moved", "diffusion"] = "auto"  # auto: the diffusion where it beats moved controls
-    set_size: int = Field(default=32, ge=2)  # control cells that are looked at together
-    distribution_loss: Literal["none", "energy", "mmd"] = "none"  # beside the denoising loss, over sets
-    distribution_weight: float = Field(default=0.1, ge=0)
-    unconditional: float = Field(default=0.2, ge=0, le=1)  # share of minibatches without a condition
-
-
-class TrainConfig(Frozen):
-    """A training run, written once before the start."""
-
-    kind: Literal["train"] = "train"
-    format: int = FORMAT
-    dataset: str
-    fingerprint: str  # of the prepared dataset
-    task: Literal["generate", "perturb"] = "generate"
-    preset: Literal["quick", "standard", "thorough"] = "standard"
-    name: str = ""
-    codec: CodecConfig = CodecConfig()
-    diffusion: DiffusionConfig = DiffusionConfig()
-    perturb: PerturbConfig = PerturbConfig()
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: int = Field(default=0, ge=0)  # 0: one less than there are cores
-    checkpoint_every_s: float = Field(default=20.0, gt=0)
-    preview_every_s: float = Field(default=2.0, gt=0)
-
-
 # as many as each sampler needs, by benchmarks/samplers.py
 GUIDANCE = 1.15  # 1 is plain conditional, 0 unconditional; at 1 close cell types blur into each other a little
+CLASSIFIER_SCALE = 1.0  # 1: cells as the classifier's probabilities have it (Bayes)
 SAMPLER_STEPS = {"dpm": 8, "heun": 14, "ode": 10, "sde": 30, "ddim": 50, "ddpm": 100}
+
+
+class ByLabel(Frozen):
+    """Guidance by a classifier of noisy cells towards a label of a column that the model was not trained with."""
+
+    column: str
+    value: str
+    scale: float = Field(default=CLASSIFIER_SCALE, ge=0)
 
 
 class GenerateConfig(Frozen):
@@ -174,8 +115,10 @@ class GenerateConfig(Frozen):
     format: int = FORMAT
     run: str
     n_cells: int = Field(default=1000, ge=1)
-    where: dict[str, str] = {}
+    where: dict[str, str] = Field(default_factory=dict)
     guidance_scale: float = Field(default=GUIDANCE, ge=0)
+    guidance: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)  # covariate -> a scale of its own
+    classifier: ByLabel | None = None
     sampler: Literal["dpm", "heun", "ode", "sde", "ddim", "ddpm"] = "dpm"
     steps: int = Field(default=SAMPLER_STEPS["dpm"], ge=1)
     eta: float = Field(default=0.0, ge=0, le=1)  # of ddim
@@ -193,7 +136,7 @@ class PredictConfig(Frozen):
     run: str
     perturbations: tuple[str, ...] = Field(min_length=1)  # "A", "A+B"
     dose: float | None = Field(default=None, ge=0)
-    where: dict[str, str] = {}
+    where: dict[str, str] = Field(default_factory=dict)
     n_cells: int = Field(default=PREDICT_CELLS, ge=1)  # of each
     seed: int = 0
 
@@ -223,6 +166,9 @@ def validate(model: type[T], values: dict[str, Any], where: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(p) for p in first["loc"]) or model.__name__
+        if not first["loc"]:  # settings that do not go together
+            raise ScdiffError(f"{where} cannot be used.", f"{first['msg'].removeprefix('Value error, ')}.",
+                              "Give both or none of them.") from None
         if first["type"] == "extra_forbidden":
             why = f"There is no setting '{name}'. {nearest(name, _field_names(model))}".strip()
         else:

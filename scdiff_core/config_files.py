@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,7 +30,7 @@ KINDS: dict[str, type[Frozen]] = {
 }
 
 
-def from_yaml(path: Path) -> Frozen:
+def from_yaml(path: Path) -> Any:
     """Read the configuration of a job from its yaml file.
 
     Raises

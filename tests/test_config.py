@@ -41,7 +41,10 @@ def test_settings_reach_into_the_parts_of_a_configuration() -> None:
     ("diffusion.steps=-1", "greater than or equal to 1"),
     ("diffusion.steps=many", "valid integer"),
     ("device=gpu", "'auto', 'cpu', 'cuda' or 'mps'"),
-    ("codec.kind=gan", "'vae' or 'pca'"),
+    ("codec.kind=gan", "'vae', 'pca' or 'genes'"),
+    ("diffusion.schedule=custom", "diffusion.schedule_file go together"),
+    ("diffusion.terms.pathways=1", "gene_sets (.gmt files) go together"),
+    ("diffusion.terms.mmd=-1", "'diffusion.terms.mmd'"),
 ])
 def test_a_wrong_setting_is_told_by_name(setting: str, said: str) -> None:
     with pytest.raises(ScdiffError) as caught:

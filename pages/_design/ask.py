@@ -16,6 +16,7 @@ from pages._shared import context, worker
 from pages._shared.copy_button import copy_button
 from pages._shared.words import duration
 from scdiff_core import keys
+from scdiff_core import target as targets
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs
 from scdiff_core.errors import ScdiffError
@@ -234,9 +235,18 @@ def command(run: JobDir, how: dict[str, Any]) -> str:
     return shlex.join(parts)
 
 
-def show_command(run: JobDir, how: dict[str, Any]) -> None:
-    """Draw the button that copies the command."""
-    copy_button(command(run, how), key=f"design-command-{run.id}", label="Copy as command")
+def show_command(run: JobDir, draft: Draft, how: dict[str, Any]) -> None:
+    """Draw the buttons that copy the target file, and the command that makes the same cells of it."""
+    try:
+        text = targets.write(draft.target())
+    except ScdiffError:
+        return  # what is wrong is said above
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="design_copy"):
+        copy_button(text, key=f"design-yaml-{run.id}", label="Copy as YAML")
+        copy_button(command(run, how), key=f"design-command-{run.id}", label="Copy as command")
+        st.caption("The YAML is what `target.yaml` is to hold." + (
+            " The command begins from saved selections alone: save the one on the map first."
+            if _start_words(draft.rest.get("start")) == NOW else ""), width="content")
 
 
 def warm(run: JobDir) -> None:

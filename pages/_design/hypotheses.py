@@ -16,6 +16,7 @@ from pages._shared.trouble import error_box, escape, kept, show_kept
 from pages._shared.words import plural
 from scdiff_core import keys
 from scdiff_core.analysis.design.regulators import WORDS as REGULATOR_WORDS
+from scdiff_core.analysis.design.regulons import SOURCES
 from scdiff_core.analysis.design.signatures import WORDS as DRUG_WORDS
 from scdiff_core.errors import ScdiffError
 from scdiff_core.selection import REAL, pack_rows
@@ -24,6 +25,8 @@ from scdiff_core.workspace import atomic_write, read_json
 
 EVERY = "all real cells"
 ENDINGS = (".csv", ".tsv", ".parquet")
+FILES = {"regulators": "regulators", "signatures": "small-molecules"}  # by what the worker was asked
+DOWNLOAD, DOWNLOAD_TROUBLE = "download-regulons", "design_download_trouble"
 
 
 def start_cells(shown: Shown) -> tuple[dict[str, str], dict[str, str] | None]:
@@ -49,32 +52,54 @@ def start_cells(shown: Shown) -> tuple[dict[str, str], dict[str, str] | None]:
 
 def regulators(shown: Shown) -> None:
     """Draw which regulators differ in their activity between the designed cells and those that one has."""
-    chosen = programs.choose()
+    _follow_download()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="design_regulator_sets"):
+        chosen = programs.choose()
+        _offer_download()
     if chosen is None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="design_regulators_ask"):
         where, selection = start_cells(shown)
         pressed = st.button("Rank regulators", type="primary", icon=":material/hub:", key="design_regulators")
     files = [str(p) for name, p in programs.collections().items() if chosen in (programs.EVERY, name)]
-    found = _ask(shown, "regulators", pressed, where, selection, {"files": files})
-    if found is None:
-        return
-    table, told = found
-    _head(told, REGULATOR_WORDS)
-    st.dataframe(
-        table, hide_index=True, height=430, key="design_regulator_table", alt="Regulators by their change of activity",
-        column_order=["rank", "regulator", "activity", "pval_adj", "reading", "own_change", "n_targets", "targets"],
-        column_config={
-            "rank": st.column_config.NumberColumn("", width=40),
-            "activity": st.column_config.NumberColumn("activity (t)", format="%.2f", help="t of the slope when the "
-                                                      "wanted change is regressed on a regulator's targets."),
-            "pval_adj": st.column_config.NumberColumn("adj. p", format="%.1e"),
-            "reading": st.column_config.TextColumn("in the designed cells", width="medium"),
-            "own_change": st.column_config.NumberColumn("its own gene", format="%.2f", help="Change of its own "
-                                                        "expression (log1p); empty where it is not measured."),
-            "n_targets": st.column_config.NumberColumn("targets"),
-            "targets": st.column_config.TextColumn("the strongest of them", width="large")})
-    _csv(table, shown, "regulators")
+    _ask(shown, "regulators", pressed, where, selection, {"files": files}, REGULATOR_WORDS,
+         "Regulators by their change of activity", {
+             "rank": st.column_config.NumberColumn("", width=40),
+             "regulator": st.column_config.TextColumn(),
+             "activity": st.column_config.NumberColumn("activity (t)", format="%.2f", help="t of the slope when the "
+                                                       "wanted change is regressed on a regulator's targets."),
+             "pval_adj": st.column_config.NumberColumn("adj. p", format="%.1e"),
+             "reading": st.column_config.TextColumn("in the designed cells", width="medium"),
+             "own_change": st.column_config.NumberColumn("its own gene", format="%.2f", help="Change of its own "
+                                                         "expression (log1p); empty where it is not measured."),
+             "n_targets": st.column_config.NumberColumn("targets"),
+             "targets": st.column_config.TextColumn("the strongest of them", width="large")})
+
+
+def _offer_download() -> None:
+    """Draw the offer to go online for regulons; nothing does unless it is pressed."""
+    with st.popover("Download regulons", icon=":material/cloud_download:", key="design_download"):
+        st.caption("The app itself never goes online. These buttons do, once each, and keep the table in the "
+                   "workspace.")
+        for source in SOURCES.values():
+            if st.button(f"{source.name} from {source.host}", key=f"design_download_{source.name}",
+                         disabled=source.name in programs.collections(), help=f"{source.about[:1].upper()}"
+                         f"{source.about[1:]}."):
+                st.session_state.pop(DOWNLOAD_TROUBLE, None)
+                worker.submit(DOWNLOAD, "fetch_regulons", name=source.name)
+
+
+def _follow_download() -> None:
+    ended = worker.wait(DOWNLOAD, first="downloading", patience=1.0)
+    if ended is not None:
+        said = ended.look()
+        if said.get("error"):
+            st.session_state[DOWNLOAD_TROUBLE] = said["error"]
+        elif not said.get("cancelled"):
+            st.session_state["program_sets"] = said["name"]  # before the choice is drawn
+            st.toast(f"{said['name']}: regulons of {int(said['n']):,} regulators.", icon=":material/check:")
+    if st.session_state.get(DOWNLOAD_TROUBLE):
+        error_box(st.session_state[DOWNLOAD_TROUBLE])
 
 
 def drugs(shown: Shown) -> None:
@@ -99,18 +124,13 @@ def drugs(shown: Shown) -> None:
         st.info("No signatures yet. **Bring signatures**: a table that says what each drug does to each gene.",
                 icon=":material/medication:")
         return
-    found = _ask(shown, "signatures", pressed, where, selection, {"file": str(names[chosen])})
-    if found is None:
-        return
-    table, told = found
-    _head(told, DRUG_WORDS)
-    st.dataframe(
-        table, hide_index=True, height=430, key="design_drug_table", alt="Drugs by likeness to what is wanted",
-        column_config={"rank": st.column_config.NumberColumn("", width=40),
-                       "cosine": st.column_config.NumberColumn("likeness (cosine)", format="%.2f"),
-                       "rank_score": st.column_config.NumberColumn("likeness (ranks)", format="%.2f"),
-                       "n_genes": st.column_config.NumberColumn("genes compared")})
-    _csv(table, shown, "small-molecules")
+    _ask(shown, "signatures", pressed, where, selection, {"file": str(names[chosen])}, DRUG_WORDS,
+         "Drugs by likeness to what is wanted", {
+             "rank": st.column_config.NumberColumn("", width=40),
+             "drug": st.column_config.TextColumn(),
+             "cosine": st.column_config.NumberColumn("likeness (cosine)", format="%.2f"),
+             "rank_score": st.column_config.NumberColumn("likeness (ranks)", format="%.2f"),
+             "n_genes": st.column_config.NumberColumn("genes compared")})
 
 
 def _folder() -> Path:
@@ -134,8 +154,8 @@ def _take() -> None:
 
 
 def _ask(shown: Shown, op: str, pressed: bool, where: dict[str, str], selection: dict[str, str] | None,
-         more: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]] | None:
-    """Ask the worker where the button was pressed; returns what it answered last for these cells."""
+         more: dict[str, Any], words: str, alt: str, columns: dict[str, Any]) -> None:
+    """Ask the worker where the button was pressed, and draw what it answered last for these cells."""
     out = shown.run.path / "design" / f"{op}-{shown.made.id}.csv"
     request, trouble = f"{op}-{shown.made.id}", f"design_{op}_trouble"
     if pressed:
@@ -147,20 +167,20 @@ def _ask(shown: Shown, op: str, pressed: bool, where: dict[str, str], selection:
         st.session_state[trouble] = ended.look()["error"]
     if st.session_state.get(trouble):
         error_box(st.session_state[trouble])
-        return None
-    if worker.under_way(request) is not None or not out.exists():
-        return None
-    return pd.read_csv(out), read_json(out.with_suffix(".json"), {})
+    elif worker.under_way(request) is None and out.exists():
+        _result(shown, op, pd.read_csv(out), read_json(out.with_suffix(".json"), {}), words, alt, columns)
 
 
-def _head(told: dict[str, Any], words: str) -> None:
+def _result(shown: Shown, op: str, table: pd.DataFrame, told: dict[str, Any], words: str, alt: str,
+            columns: dict[str, Any]) -> None:
+    """Draw a ranking, below the words that say what it is worth."""
     st.warning(f"**{escape(words.partition(':')[0])}.** {escape(words.partition(':')[2].strip().capitalize())}",
                icon=":material/lightbulb:")
     st.caption(f"From {plural(int(told.get('n_start', 0)), 'cell')} ({escape(str(told.get('start', '')))}) to "
                f"{plural(int(told.get('n_goal', 0)), 'designed cell')}.")
-
-
-def _csv(table: pd.DataFrame, shown: Shown, name: str) -> None:
+    st.dataframe(table, hide_index=True, height=430, key=f"design_{op}_table", alt=alt, column_config=columns,
+                 column_order=list(columns))
+    name = FILES[op]
     st.download_button("CSV", data=lambda: table.to_csv(index=False), file_name=f"{shown.stem}-{name}.csv",
                        mime="text/csv", on_click="ignore", key=f"design_{name}_csv", type="tertiary",
                        icon=":material/table:")

@@ -32,6 +32,8 @@ MEASURES = (
     ("met", "meet every must", "Share of the cells, by their denoised expression."),
     ("unreal", "look unreal", "Farther from the nearest real cells than 95 % of held-out real cells are. 5 % is what "
      "real cells have."),
+    ("unreal_codes", "look unreal in codes", "The same by the model's own codes, before counts are drawn from them: "
+     "counting noise hides nothing there."),
     ("auc", "told from real ones", "AUC of a classifier between these cells and the real ones nearest to them. "
      "0.5: cannot be told apart; 1: always."),
     ("diversity", "diversity", "Spread against that of real cells that meet the target. 1: as varied; near 0: copies "
@@ -99,7 +101,7 @@ def measures(shown: Shown) -> pd.DataFrame:
             value = getattr(figure, name)
             if column in COLUMNS:
                 cells[COLUMNS[column]] = "–" if value is None else percent(float(value)) if name in (
-                    "met", "unreal") else f"{float(value):.3g}"
+                    "met", "unreal", "unreal_codes") else f"{float(value):.3g}"
         out.append({"figure": words, **cells, "what it says": meaning})
     return pd.DataFrame(out).fillna("–")
 

@@ -80,9 +80,19 @@ def programs_of(shown: Shown) -> None:
     """Draw which programs differ from the real cells, by the gene sets of the workspace."""
     told = pd.DataFrame([dict(p) for p in shown.report.programs])
     if len(told):
-        st.markdown("**Programs of the target** :gray[mean level of their genes]")
-        st.dataframe(told, hide_index=True, key="design_programs", alt="Programs of the target, designed and real",
-                     column_config={c: st.column_config.NumberColumn(format="%.2f") for c in ("designed", "reference")})
+        st.markdown(f"**Programs** :gray[those of the target first; against {escape(reference_words(shown))}]")
+        st.dataframe(told, hide_index=True, key="design_programs", height=38 + 35 * min(len(told), 6),
+                     alt="Programs of the target and of the workspace, designed and real",
+                     column_config={
+                         "program": st.column_config.TextColumn("program", width="medium"),
+                         "asked": st.column_config.CheckboxColumn("asked for"),
+                         "n_genes": st.column_config.NumberColumn("genes", help="Of it, in the data."),
+                         "designed": st.column_config.NumberColumn("designed", format="%.2f",
+                                                                   help="Mean log1p level of its genes."),
+                         "reference": st.column_config.NumberColumn("real", format="%.2f",
+                                                                    help="Mean log1p level of its genes."),
+                         "activity": st.column_config.NumberColumn("activity (t)", format="%.2f"),
+                         "pval_adj": st.column_config.NumberColumn("adj. p", format="%.1e")})
     chosen = programs.choose()
     if chosen is None:
         return

@@ -24,9 +24,7 @@ from scdiff_core.figures.volcano import export_volcano, volcano
 from scdiff_core.selection import pack_rows
 from scdiff_core.workspace import read_json
 
-NOW, REST, ALL_REAL, ALL_MADE = "selected cells", "all other real cells", "all real cells", "all generated cells"
-REST_MADE = "all other generated cells"
-MADE_SUFFIX = " (generated)"
+NOW, REST, ALL_REAL = "selected cells", "all other real cells", "all real cells"
 LIST = 25  # genes that one press takes to the marker figures
 
 Side = tuple[str, np.ndarray]  # source, bool [n]
@@ -45,9 +43,9 @@ def sides(scene: Scene) -> dict[str, Side]:
     for words, masks in named.items():
         for source in scene.sources:
             if source in masks and masks[source].any():
-                out[words + (MADE_SUFFIX if source != REAL else "")] = (source, masks[source])
+                out[words + _suffix(scene, source)] = (source, masks[source])
     if scene.over:
-        out[ALL_MADE] = (scene.over, np.ones(scene.n(scene.over), bool))
+        out[_all_made(scene)] = (scene.over, np.ones(scene.n(scene.over), bool))
     column = next(iter(scene.grouping_columns()), None)
     if column is not None:
         names = scene.categories(column)
@@ -55,19 +53,27 @@ def sides(scene: Scene) -> dict[str, Side]:
             codes = scene.codes(column, source, names)
             for i, name in enumerate(names):
                 if (codes == i).any():
-                    out[f"{column}: {name}" + (MADE_SUFFIX if source != REAL else "")] = (source, codes == i)
+                    out[f"{column}: {name}" + _suffix(scene, source)] = (source, codes == i)
     out[ALL_REAL] = (REAL, np.ones(scene.n(REAL), bool))
     return out
+
+
+def _suffix(scene: Scene, source: str) -> str:
+    return "" if source == REAL else f" ({scene.word(source)})"
+
+
+def _all_made(scene: Scene) -> str:
+    return f"all {scene.made_word} cells"
 
 
 def _against(scene: Scene, first: str, known: dict[str, Side]) -> dict[str, Side]:
     """Return what a group can be held against: the rest of its own cells, and every group that shares none."""
     source, mask = known[first]
     out: dict[str, Side] = {}
-    if first == ALL_MADE:
+    if first == _all_made(scene):
         out[ALL_REAL] = known[ALL_REAL]  # what anybody wants to know first of generated cells
     if not mask.all():
-        out[REST if source == REAL else REST_MADE] = (source, ~mask)
+        out[REST if source == REAL else f"all other {scene.made_word} cells"] = (source, ~mask)
     for words, (other, cells) in known.items():
         if words != first and (other != source or not (cells & mask).any()):
             out[words] = (other, cells)
@@ -136,7 +142,7 @@ def show(scene: Scene) -> None:
             st.info("Cancelled: nothing was compared.")
             return
     if (out / "table.csv").exists():
-        _result(scene, out, first, second, row)
+        _result(scene, out, first, second, [source != REAL for source, _ in (a, b)], row)
     else:
         st.caption("Press **Compare**: a few seconds for tens of thousands of cells.")
 
@@ -155,7 +161,7 @@ def _to_markers(scene: Scene, genes: list[str]) -> None:
     st.toast("These genes are under *Marker figures* now.", icon=":material/check:")
 
 
-def _result(scene: Scene, out: Path, first: str, second: str, row: Any) -> None:
+def _result(scene: Scene, out: Path, first: str, second: str, synthetic: list[bool], row: Any) -> None:
     table = _table(str(out / "table.csv"), (out / "table.csv").stat().st_mtime)
     recipe: dict[str, Any] = read_json(out / "recipe.json", {})
     with row:
@@ -168,7 +174,6 @@ def _result(scene: Scene, out: Path, first: str, second: str, row: Any) -> None:
     st.markdown(f"**{plural(len(up), 'gene')}** higher in *{escape(first)}*, **{plural(len(down), 'gene')}** higher in "
                 f"*{escape(second)}*, of {len(table):,} tested.")
     left, right = st.columns([3, 2], gap="medium")
-    synthetic = [n in (ALL_MADE, REST_MADE) or n.endswith(MADE_SUFFIX) for n in (first, second)]
     options: dict[str, Any] = {"fold": fold, "alpha": alpha, "names": (first, second), "synthetic": synthetic}
     with left:
         st.plotly_chart(volcano(table, **options), key=state.key(scene, "volcano"), width="stretch",

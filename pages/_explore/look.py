@@ -85,11 +85,11 @@ def choose_show(scene: Scene) -> str:
     """Draw the choice between real and generated cells; real ones alone where there are no others."""
     if not scene.over:
         return REAL_ONLY
-    options = (BOTH, GREY, REAL_ONLY, MADE_ONLY)
+    options, made = (BOTH, GREY, REAL_ONLY, MADE_ONLY), scene.made_word
     state.begin(scene, "show", options, BOTH)
     st.selectbox("Cells", options, key=state.key(scene, "show"), persist_state="session",
-                 format_func={BOTH: "real and generated", GREY: "generated over grey real ones",
-                              REAL_ONLY: "real only", MADE_ONLY: "generated only"}.__getitem__)
+                 format_func={BOTH: f"real and {made}", GREY: f"{made} over grey real ones",
+                              REAL_ONLY: "real only", MADE_ONLY: f"{made} only"}.__getitem__)
     show = str(st.session_state[state.key(scene, "show")])
     state.show_in_url("show", show, BOTH)
     return show

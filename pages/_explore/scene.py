@@ -22,6 +22,7 @@ from scdiff_core.selections import Selections
 from scdiff_core.workspace import JobDir, read_json
 
 REAL, GENERATED = "real", "generated"
+MADE_WORDS = {"design": "designed", "predict": "predicted"}  # by the kind of their recipe; all others: generated
 MAX_CATEGORIES = 60
 FEW_NUMBERS = 12  # a numeric column of no more values than this is one of groups
 DISTANCE = "distance to real"
@@ -53,6 +54,11 @@ class Colour:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _cells(path: str, modified: float) -> AnnData:
     return GeneratedSet(Path(path)).cells()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _kind(path: str, modified: float) -> str:
+    return str(GeneratedSet(Path(path)).recipe().get("kind", ""))
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
@@ -96,7 +102,13 @@ class Scene:
 
     def word(self, source: str) -> str:
         """Return what people call a source."""
-        return REAL if source == REAL else GENERATED
+        return REAL if source == REAL else self.made_word
+
+    @property
+    def made_word(self) -> str:
+        """What people call the cells that were made: generated, designed or predicted."""
+        kind = "" if self.made is None else _kind(str(self.made.path), self._changed())
+        return MADE_WORDS.get(kind, GENERATED)
 
     def cells(self) -> AnnData:
         """Return the generated cells, kept in memory while they are unchanged."""

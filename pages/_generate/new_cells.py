@@ -8,6 +8,7 @@ from pages._explore import panel
 from pages._explore.scene import Scene
 from pages._generate import ask, card, downloads
 from pages._shared import context
+from pages._shared.copies import copies
 from pages._shared.trouble import escape
 from scdiff_core.config import GenerateConfig
 from scdiff_core.data.prepared import Prepared
@@ -25,6 +26,7 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
             ask.begin(run, wanted)
         busy = ask.follow(run)
         ask.warm(run)
+        copies(wanted, f"generate-{run.id}")
     with right:
         show_sets(run, prepared, wanted, busy)
 

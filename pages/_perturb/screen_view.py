@@ -14,6 +14,7 @@ from pages._perturb import lists, pairs_view, programs, screened
 from pages._perturb.ask import my_cells
 from pages._perturb.beside import CONFIG
 from pages._perturb.verdict import EFFECTS
+from pages._shared.copies import copies
 from pages._shared.figure_bar import figure_bar
 from pages._shared.job_panel import follow
 from pages._shared.trouble import escape, guard, kept, show_kept
@@ -45,11 +46,15 @@ def ask(run: JobDir, prepared: Prepared, job: JobDir) -> None:
                    f"{duration(START + SECONDS * len(entries) * n_cells / 200)}. It goes on when you leave this page.")
     unfinished = screens.unfinished(run)
     busy = any(jobs.watch(j).active for j in unfinished)
+    wanted = {"run": run.id, "items": [{"perturbation": n, "dose": d} for n, d in entries], "where": where,
+              "n_cells": n_cells, "title": str(st.session_state.get("screen-kind")), "selection": selection}
     if st.button("Screen", type="primary", icon=":material/grid_view:", key="screen", disabled=not entries or busy,
                  help="One screen of a model at a time." if busy else None):
-        begin(run, {"run": run.id, "items": [{"perturbation": n, "dose": d} for n, d in entries], "where": where,
-                    "n_cells": n_cells, "title": str(st.session_state.get("screen-kind")), "selection": selection})
+        begin(run, wanted)
         st.rerun()
+    if entries:
+        with guard():
+            copies(validate(ScreenConfig, wanted, "The list"), f"screen-{run.id}")
     for old in unfinished:
         _follow(old)
 

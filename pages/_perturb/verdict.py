@@ -9,7 +9,6 @@ import streamlit as st
 
 from pages._perturb.shown import Shown, trained_on
 from pages._shared.trouble import escape
-from pages._shared.words import plural
 from scdiff_core.engine.screens import FAR
 
 EFFECTS = {
@@ -118,8 +117,3 @@ def table(shown: Shown) -> pd.DataFrame:
             "measured cells": len(shown.measured_rows(name)), "Pearson of change": told.get("pearson"),
             "energy distance": told.get("e_distance"), "its floor": told.get("floor")})
     return pd.DataFrame(rows)
-
-
-def control_words(shown: Shown) -> str:
-    """Return from which real cells it started."""
-    return plural(len(shown.control_rows()), "control cell")

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from pages._shared import context, worker
+from pages._shared.copies import copies
 from pages._shared.trouble import error_box, escape
 from pages._shared.words import duration
 from pages._train import perturb
@@ -162,13 +163,18 @@ def start_form(dataset: JobDir) -> None:
     task = choose_task(prepared)
     name = choose_preset(dataset, prepared, task)
     settings = advanced(prepared, name, task)
-    if st.button("Train", type="primary", icon=":material/play_arrow:", key="start_training"):
+    try:
+        base = validate(TrainConfig, {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name,
+                                      "task": task}, "The settings")
+        codec, diffusion = preset(name, prepared.values, task)
+        config = validate(TrainConfig, {**base.model_dump(), **settings}, "The settings")
+    except ScdiffError as error:
+        error_box(error)
+        return
+    pressed = st.button("Train", type="primary", icon=":material/play_arrow:", key="start_training")
+    copies(config, "train", base.model_copy(update={"codec": codec, "diffusion": diffusion}))
+    if pressed:
         try:
-            config = validate(
-                TrainConfig,
-                {"dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": name, "task": task, **settings},
-                "The settings",
-            )
             if task == PERTURB:
                 perturb.check(config, prepared)
             run = jobs.create(context.workspace(), config)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scdiff_core.diffusion.denoiser import Preconditioned
+from scdiff_core.diffusion.schedule import Schedule
 from scdiff_core.nn.condition import Condition
 
 
@@ -20,21 +21,41 @@ class NoiseLevels:
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Return n levels, [n], where the generator lives: one from each n-th of the distribution in random order."""
-        where = generator.device
-        u = (torch.arange(n, device=where) + torch.rand(n, generator=generator, device=where)) / n
-        u = u[torch.randperm(n, generator=generator, device=where)].clamp(1e-4, 1 - 1e-4)
-        return (self.mean + self.std * torch.special.ndtri(u)).exp()
+        return (self.mean + self.std * torch.special.ndtri(_evenly(n, generator).clamp(1e-4, 1 - 1e-4))).exp()
 
 
-def denoising_loss(denoiser: Preconditioned, x0: Tensor, condition: Condition, sigma: Tensor,
-                   noise: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class EvenTimes:
+    """t is uniform in training (Ho et al. 2020, algorithm 1; Liu et al. 2023, eq. 1): levels as a schedule has them."""
+
+    schedule: Schedule
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """Return n levels sigma / alpha, [n], where the generator lives, from each n-th of the times one."""
+        alpha, sigma = self.schedule(_evenly(n, generator))
+        return sigma / alpha
+
+
+def _evenly(n: int, generator: torch.Generator) -> Tensor:
+    """Return a number from each n-th of 0 to 1, in random order, [n]."""
+    where = generator.device
+    u = (torch.arange(n, device=where) + torch.rand(n, generator=generator, device=where)) / n
+    return u[torch.randperm(n, generator=generator, device=where)]
+
+
+def weighted_error(denoiser: Preconditioned, x0_hat: Tensor, x0: Tensor, sigma: Tensor) -> Tensor:
     """Return the weighted squared error of each cell, [B] (Karras et al. 2022, eq. 8), mean over D.
 
     Under the weights the network's own target has unit variance at every sigma, so a network that
     knows nothing scores 1.
     """
-    x0_hat = denoiser.at(x0 + sigma[:, None] * noise, sigma, condition)
     return denoiser.preconditioning.weight(sigma) * ((x0_hat - x0) ** 2).mean(1)
+
+
+def denoising_loss(denoiser: Preconditioned, x0: Tensor, condition: Condition, sigma: Tensor,
+                   noise: Tensor) -> Tensor:
+    """Return the `weighted_error` of the estimates of noised cells, [B]."""
+    return weighted_error(denoiser, denoiser.at(x0 + sigma[:, None] * noise, sigma, condition), x0, sigma)
 
 
 class EMA:

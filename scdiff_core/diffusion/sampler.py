@@ -1,13 +1,14 @@
 """Samplers as generators: progress, preview and cancel belong to the caller.
 
-A sampler walks t from 1 to 0 on an even grid of `steps` points and ends with the estimate of clean
-data at the last one (the step to no noise at all, as in Karras et al. 2022, algorithm 1).
+A sampler walks t from 1 (or from `top`, where it starts from data with less noise) to 0 on an even grid of `steps`
+points and ends with the estimate of clean data at the last one (the step to no noise at all, as in Karras et al. 2022,
+algorithm 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,11 +32,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Base: a denoiser, its schedule and the number of steps."""
+    """Base: a denoiser, its schedule, the number of steps, and the time to start from."""
 
     denoiser: Denoiser
     schedule: Schedule
     steps: int
+    top: float = field(default=1.0, kw_only=True)
 
     @property
     def evaluations(self) -> int:
@@ -55,8 +57,14 @@ class Sampler:
         u = ((order.argsort(0) + within) / max(1, n_cells)).clamp(1e-7, 1 - 1e-7)
         return torch.special.ndtri(u).to(device) * float((alpha**2 + sigma**2).sqrt())
 
+    def noised(self, x0: Tensor, generator: torch.Generator) -> Tensor:
+        """Return clean data [B, D] with the noise of the time that the walk starts from: x_t = alpha x0 + sigma eps."""
+        alpha, sigma = self.schedule(torch.tensor(self.top))
+        eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=generator.device).to(x0.device)
+        return float(alpha) * x0 + float(sigma) * eps
+
     def _grid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        times = torch.linspace(1, 0, self.steps, dtype=torch.float64)
+        times = torch.linspace(self.top, 0, self.steps, dtype=torch.float64)
         alpha, sigma = self.schedule(times)
         return (times.to(x.dtype), alpha.to(x.dtype), sigma.to(x.dtype))
 
@@ -186,10 +194,10 @@ class FlowODE(Sampler):
 
     def iterate(self, x: Tensor, condition: Condition, generator: torch.Generator) -> Iterator[Step]:
         """Walk from noise to clean data."""
-        times = torch.linspace(1, 0, 2 * self.steps - 1, dtype=torch.float64)  # middles between the steps too
+        times = torch.linspace(self.top, 0, 2 * self.steps - 1, dtype=torch.float64)  # middles between the steps too
         at, change_of = torch.func.jvp(self.schedule, (times,), (torch.ones_like(times),))[:2]
         alpha, rate = at[0], change_of[1] / at[1] - change_of[0] / at[0]
-        change = -1 / max(1, self.steps - 1)
+        change = -self.top / max(1, self.steps - 1)
         times, alpha, rate = (v.to(x.dtype) for v in (times, alpha, rate))
 
         def slope(x: Tensor, j: int) -> Tensor:
@@ -213,8 +221,9 @@ KINDS: dict[str, type[Sampler]] = {"dpm": DPMSolver, "heun": Heun, "ode": FlowOD
 SAMPLERS = tuple(KINDS)
 
 
-def make(name: str, denoiser: Denoiser, schedule: Schedule, steps: int, eta: float = 0.0) -> Sampler:
-    """Return the sampler of a name; `eta` is for ddim.
+def make(name: str, denoiser: Denoiser, schedule: Schedule, steps: int, eta: float = 0.0,
+         top: float = 1.0) -> Sampler:
+    """Return the sampler of a name; `eta` is for ddim, `top` the time to start from.
 
     Raises
     ------
@@ -225,5 +234,5 @@ def make(name: str, denoiser: Denoiser, schedule: Schedule, steps: int, eta: flo
         raise ScdiffError(f"There is no sampler '{name}'.", "The samplers are " + ", ".join(SAMPLERS) + ".",
                           "Choose one of those.")
     if name == "ddim":
-        return DDIM(denoiser, schedule, steps, eta)
-    return KINDS[name](denoiser, schedule, steps)
+        return DDIM(denoiser, schedule, steps, eta, top=top)
+    return KINDS[name](denoiser, schedule, steps, top=top)

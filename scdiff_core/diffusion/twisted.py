@@ -1,14 +1,8 @@
 """Sampling under demands: twisted sequential Monte Carlo, and gradient guidance as the quick way.
 
-Wu et al. 2023 (Practical and asymptotically exact conditional sampling in diffusion models), algorithm 1, with a
-probit twist. A demand m(z) >= 0 on clean latents has, at noise sigma, about the probability
-
-    Phi(m(x0_hat) / sqrt(v (tau^2 + |dm/dz|^2))),    v = sigma^2 / (1 + sigma^2),
-
-where v is the spread of clean data of unit variance given x_t: exact for a margin linear in z and data that are normal.
-tau is what a margin may bend by besides.
-Particles are moved up the gradient of its log, weighted for that, and resampled on islands where the effective
-number falls below half. At the end stands the demand itself, so that what is kept meets it.
+Wu et al. 2023 (Practical and asymptotically exact conditional sampling in diffusion models), algorithm 1, with the
+probit twist of `diffusion.twist`. Particles are moved up the gradient of its log, weighted for that, and resampled on
+islands where the effective number falls. At the end stands the demand itself, so that what is kept meets it.
 """
 
 from __future__ import annotations
@@ -22,11 +16,8 @@ from torch import Tensor
 from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.objective import Objective
 from scdiff_core.diffusion.schedule import Schedule
-from scdiff_core.errors import ScdiffError
+from scdiff_core.diffusion.twist import LEAST, ahead, levels, log_twist, look, noise_like, variance_at
 from scdiff_core.nn.condition import Condition
-
-LEAST = -60.0  # log of the least probability that a twist says
-LEAST_SPREAD = 1e-4  # of a margin, so that a clean one is not divided by nothing
 
 
 @dataclass(frozen=True)
@@ -55,106 +46,6 @@ class Particles:
     effective: Tensor
 
 
-def log_twist(objective: Objective, z: Tensor, variance: Tensor, tau: float, x: Tensor | None = None,
-              sigma: Tensor | None = None) -> Tensor:
-    """Return the log of the twist [B] at estimates z [B, D] whose clean latents have this variance (a scalar, or [D]).
-
-    Its gradient treats the width of the probit as given. `x` [B, D] are the latents with noise sigma that the
-    estimates are of; without them z are taken for clean.
-    """
-    margins = objective.margins(z)
-    total = objective.log_weight(z) if x is None or sigma is None else objective.log_weight_on_the_way(x, z, sigma)
-    if margins.shape[1]:
-        slopes = _slopes(margins, z) if z.requires_grad else None
-        if slopes is None:
-            with torch.enable_grad():
-                at = z.detach().requires_grad_(True)
-                slopes = _slopes(objective.margins(at), at)
-        width = (slopes.detach().square() * variance).sum(-1)
-        spread = (tau**2 * variance.mean() + width + LEAST_SPREAD**2).sqrt()
-        total = total + torch.special.log_ndtr(margins / spread).clamp(min=LEAST).sum(1)
-    return total
-
-
-def look(denoiser: Denoiser, x: Tensor, t: Tensor, sigma: Tensor, condition: Condition, objective: Objective,
-         tau: float, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the estimate of clean latents [B, D], the log twist there [B], and its gradient in x [B, D].
-
-    Raises
-    ------
-    ScdiffError
-        The objective is not finite for any cell.
-    """
-    with torch.enable_grad():
-        at = x.detach().requires_grad_(True)
-        x0_hat = denoiser(at, t, condition)
-        twist = log_twist(objective, x0_hat, variance, tau, at, sigma)
-        gradient = torch.autograd.grad(twist.sum(), at)[0] if twist.requires_grad else torch.zeros_like(at)
-    twist = twist.detach()
-    fine = torch.isfinite(twist)
-    if not fine.any():
-        raise ScdiffError("The design came apart.", "The objective is not a finite number for any cell.",
-                          "Check the custom objective, or take it out.")
-    bad = ~(fine & torch.isfinite(gradient).all(1))
-    return (x0_hat.detach(), torch.where(fine, twist, torch.full_like(twist, LEAST * 10)),
-            gradient.masked_fill(bad[:, None], 0.0))
-
-
-def ahead(x: Tensor, x0_hat: Tensor, gradient: Tensor, sigma: Tensor, below: Tensor, most: float,
-          variance: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where a step from sigma to the noise `below` leads, its move up the gradient, and its spread.
-
-    The step is that of ancestral sampling (Ho et al. 2020, eq. 6 and 7, for alpha = 1), widened by what is not known of
-    the clean latents, `variance` [D], where that is given (Bao et al. 2022, Analytic-DPM, eq. 8): few steps lose no
-    spread then. The move is `most` of its standard deviations at the longest.
-    """
-    kept = (below / sigma) ** 2
-    spread = below * (1 - kept).sqrt()
-    if variance is not None:
-        spread = (spread**2 + (1 - kept) ** 2 * variance).sqrt()
-    move = (sigma**2 - below**2) * gradient
-    longest = most * (spread if spread.dim() == 0 else spread.square().mean().sqrt())
-    move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-    return x0_hat + kept * (x - x0_hat) + move, move, spread
-
-
-def levels(schedule: Schedule, start: float, steps: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the times from `start` to 0, and sigma there; raises `ValueError` where alpha is not 1."""
-    times = torch.linspace(start, 0, steps, dtype=torch.float64)
-    alpha, sigma = schedule(times)
-    if not torch.all(alpha == 1):
-        raise ValueError("twisted sampling needs a schedule with alpha = 1, such as Karras")
-    return times, sigma.to(dtype)
-
-
-def _variance(sigma: Tensor, unknown: Tensor | None) -> Tensor:
-    """Return the variance of clean latents given noisy ones at each sigma, [steps] or [steps, D]."""
-    return sigma**2 / (1 + sigma**2) if unknown is None else unknown
-
-
-@torch.no_grad()
-def unknown_at(denoiser: Denoiser, schedule: Schedule, start: float, steps: int, z: Tensor, condition: Condition,
-               generator: torch.Generator) -> Tensor:
-    """Return the variance of clean latents given noisy ones at each step from t = `start`, [steps, D].
-
-    It is the mean squared error of the denoiser on known clean latents z [N, D], dimension by dimension.
-    """
-    times, sigma = levels(schedule, start, steps, z.dtype)
-    return torch.stack([(denoiser(z + s * _noise(z, generator), t, condition) - z).square().mean(0)
-                        for t, s in zip(times, sigma, strict=True)])
-
-
-def _noise(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
-
-
-def _slopes(margins: Tensor, z: Tensor) -> Tensor:
-    """Return dm/dz [B, R, D]; row by row, since there are few."""
-    rows = [torch.autograd.grad(margins[:, r].sum(), z, retain_graph=True, allow_unused=True)[0]
-            for r in range(margins.shape[1])]
-    return torch.stack([torch.zeros_like(z) if r is None else r for r in rows], 1)
-
-
 def resample(log_weight: Tensor, generator: torch.Generator, n: int | None = None) -> Tensor:
     """Return which particle each of n places takes, int64 [I, n], by systematic resampling of log weights [I, M].
 
@@ -167,6 +58,28 @@ def resample(log_weight: Tensor, generator: torch.Generator, n: int | None = Non
     draw = torch.rand((len(edges), 1), generator=generator, dtype=torch.float64).to(edges.device)
     at = (torch.arange(n, dtype=torch.float64, device=edges.device) + draw) / n
     return torch.searchsorted(edges, at).clamp(max=many - 1)
+
+
+def draw(log_weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Return which n of M particles are taken, none twice, int64 [n], each as likely as its log weight [M] says.
+
+    Systematic sampling with unequal probabilities (Madow 1949): a particle is in with the probability n w, at most 1;
+    what is cut off there is shared out among the others. With no more than n of any weight, all of these are taken.
+    """
+    rows = torch.nonzero(torch.isfinite(log_weight))[:, 0]
+    if len(rows) <= n:
+        return rows
+    rows = rows[torch.randperm(len(rows), generator=generator).to(rows.device)]
+    share = log_weight[rows].double().softmax(0).clamp(min=1e-30)
+    inside = torch.zeros_like(share, dtype=torch.bool)  # certain to be taken
+    chance = n * share
+    while bool((more := (chance >= 1) & ~inside).any()):
+        inside |= more
+        chance = torch.where(inside, 1.0, share * (n - inside.sum()) / share[~inside].sum())
+    edges = chance.cumsum(0)
+    edges = edges * (n / edges[-1])
+    first = torch.rand((), generator=generator, dtype=torch.float64).to(edges.device)
+    return rows[torch.searchsorted(edges, torch.arange(n, dtype=torch.float64, device=edges.device) + first)]
 
 
 @dataclass(frozen=True)
@@ -186,6 +99,8 @@ class TwistedSMC:
     unknown
         [steps, D]: the variance of clean latents given noisy ones at each step (`unknown_at`); None: that of data of
         unit variance in the twist, and plain ancestral steps.
+    poor
+        An island is resampled once its effective number is below this share of its particles.
     """
 
     denoiser: Denoiser
@@ -195,6 +110,7 @@ class TwistedSMC:
     tau: float = 0.05
     most: float = 3.0
     unknown: Tensor | None = None
+    poor: float = 0.5
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
                 start: float = 1.0, chosen: bool = False) -> Iterator[Particles]:
@@ -213,14 +129,14 @@ class TwistedSMC:
         n = len(x)
         weight = torch.zeros(n, dtype=x.dtype, device=x.device)
         ancestor = torch.arange(n, device=x.device)
-        variance = _variance(sigma, self.unknown)
+        variance = variance_at(sigma, self.unknown)
         x0_hat, twist, gradient = look(self.denoiser, x, times[0], sigma[0], condition, objective, self.tau,
                                        variance[0])
         weight = weight if chosen else weight + twist
         for i in range(self.steps - 1):
             middle, move, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
                                          None if self.unknown is None else self.unknown[i])
-            noise = _noise(x, generator)
+            noise = noise_like(x, generator)
             x, before = middle + spread * noise, twist
             x0_hat, twist, gradient = look(self.denoiser, x, times[i + 1], sigma[i + 1], condition, objective, self.tau,
                                            variance[i + 1])
@@ -246,7 +162,7 @@ class TwistedSMC:
         """
         at = torch.ones((), dtype=torch.float64)
         sigma = self.schedule(at)[1].to(x.dtype)
-        variance = _variance(sigma[None], self.unknown)[0]
+        variance = variance_at(sigma[None], self.unknown)[0]
         twist = []
         with torch.no_grad():
             for start in range(0, len(x), n):
@@ -273,7 +189,7 @@ class TwistedSMC:
         """Resample the islands whose effective number is below half; returns weights, numbers and who was taken."""
         size = len(weight) // self.islands
         effective = self._effective(weight)
-        poor = effective < 0.5 * size
+        poor = effective < self.poor * size
         if not poor.any():
             return self._normal(weight), effective, None
         own = torch.arange(len(weight), device=weight.device).view(self.islands, size)
@@ -304,7 +220,7 @@ class GradientGuidance:
                 start: float = 1.0) -> Iterator[Particles]:
         """Walk as `TwistedSMC.iterate` does; weights are even, and -inf at the end where a demand is not met."""
         times, sigma = levels(self.schedule, start, self.steps, x.dtype)
-        variance = _variance(sigma, self.unknown)
+        variance = variance_at(sigma, self.unknown)
         ancestor, even = torch.arange(len(x), device=x.device), torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for i in range(self.steps - 1):
             for again in range(self.recurrence):
@@ -312,9 +228,9 @@ class GradientGuidance:
                                            variance[i])
                 middle, _, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
                                           None if self.unknown is None else self.unknown[i])
-                x = middle + spread * _noise(x, generator)
+                x = middle + spread * noise_like(x, generator)
                 if again < self.recurrence - 1:
-                    x = x + (sigma[i] ** 2 - sigma[i + 1] ** 2).sqrt() * _noise(x, generator)
+                    x = x + (sigma[i] ** 2 - sigma[i + 1] ** 2).sqrt() * noise_like(x, generator)
             yield Particles(i + 1, self.steps, float(times[i + 1]), x, x0_hat, even, ancestor, even[:1])
         x0_hat = self.denoiser(x, times[-1], condition).detach()
         met = (objective.margins(x0_hat) >= 0).all(1)

@@ -30,6 +30,10 @@ class Minibatch:
     total: Tensor
     values: Values
 
+    def part(self, cells: slice) -> Minibatch:
+        """Return some of the cells (a slice with both ends)."""
+        return Minibatch(self.log1p[cells], self.total[cells], self.values.part(cells))
+
 
 def _thin(counts: np.ndarray, share: float, generator: torch.Generator) -> np.ndarray:
     """Return a binomial draw of each count (at least 1): molecule by molecule, if those are not too many."""

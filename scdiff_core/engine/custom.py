@@ -56,7 +56,7 @@ class Checked:
         except ScdiffError:
             raise
         except Exception as error:
-            raise ScdiffError(f"The custom objective '{self.name}' failed.", f"{_where(error, self.name)}",
+            raise ScdiffError(f"The custom objective '{self.name}' failed.", where_it_failed(error, self.name),
                               "Correct the file, or take the objective out of the target.") from error
         if not isinstance(value, Tensor) or value.shape != (len(log1p),):
             shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -79,33 +79,56 @@ def load(path: Path, genes: list[str], allowed: bool) -> Checked:
     ScdiffError
         Running it was not allowed, there is no such file, it fails, or it has no class `Objective` with the method.
     """
-    if not allowed:
-        raise ScdiffError(f"The target names a file of code, '{path.name}', which was not run.",
-                          "Code in a file can do anything that you can, so it is off unless you allow it.",
-                          "Read the file; if you trust it, allow it (design --run-code, or the switch on the page), "
-                          "or take the objective out of the target.")
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ScdiffError(f"The custom objective '{path.name}' cannot be read.", "There is no such text file.",
-                          "Check the path.") from None
-    space: dict[str, Any] = {"__name__": f"scdiff_objective_{path.stem}", "__file__": str(path)}
-    try:
-        exec(compile(source, str(path), "exec"), space)  # the whole point; allowed by the user just now
-        own = space[CLASS]()
-    except KeyError:
-        raise ScdiffError(f"The custom objective '{path.name}' cannot be used.", f"It has no class '{CLASS}'.",
-                          f"Write it like this:\n{EXAMPLE}") from None
-    except Exception as error:
-        raise ScdiffError(f"The custom objective '{path.name}' failed.", _where(error, path.name),
-                          "Correct the file, or take the objective out of the target.") from error
-    if not callable(getattr(own, "log_likelihood", None)):
-        raise ScdiffError(f"The custom objective '{path.name}' cannot be used.",
-                          f"Its class '{CLASS}' has no method 'log_likelihood'.", f"Write it like this:\n{EXAMPLE}")
+    own = own_class(path, CLASS, "log_likelihood", allowed, what="objective", example=EXAMPLE,
+                    without="take the objective out of the target", switch="design --run-code, or the switch on the "
+                    "page", named=f"The target names a file of code, '{path.name}', which was not run.")
     return Checked(own, path.name, genes)
 
 
-def _where(error: BaseException, name: str) -> str:
+def own_class(path: Path, name: str, method: str, allowed: bool, *, what: str, example: str, without: str,
+              switch: str, named: str = "") -> Any:
+    """Run a user's file and return an instance of its class `name`, which has to have a method.
+
+    Parameters
+    ----------
+    what, example
+        What it is in words, and how it is written.
+    without, switch
+        What can be done instead, and how running code is allowed.
+    named
+        What is said first where it was not allowed.
+
+    Raises
+    ------
+    ScdiffError
+        Running it was not allowed, there is no such file, it fails, or it has no such class with the method.
+    """
+    if not allowed:
+        raise ScdiffError(named or f"The {what} is a file of code, '{path.name}', which was not run.",
+                          "Code in a file can do anything that you can, so it is off unless you allow it.",
+                          f"Read the file; if you trust it, allow it ({switch}), or {without}.")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ScdiffError(f"The custom {what} '{path.name}' cannot be read.", "There is no such text file.",
+                          "Check the path.") from None
+    space: dict[str, Any] = {"__name__": f"scdiff_{what}_{path.stem}", "__file__": str(path)}
+    try:
+        exec(compile(source, str(path), "exec"), space)  # the whole point; allowed by the user just now
+        own = space[name]()
+    except KeyError:
+        raise ScdiffError(f"The custom {what} '{path.name}' cannot be used.", f"It has no class '{name}'.",
+                          f"Write it like this:\n{example}") from None
+    except Exception as error:
+        raise ScdiffError(f"The custom {what} '{path.name}' failed.", where_it_failed(error, path.name),
+                          f"Correct the file, or {without}.") from error
+    if not callable(getattr(own, method, None)):
+        raise ScdiffError(f"The custom {what} '{path.name}' cannot be used.",
+                          f"Its class '{name}' has no method '{method}'.", f"Write it like this:\n{example}")
+    return own
+
+
+def where_it_failed(error: BaseException, name: str) -> str:
     """Return what was raised, and at which line of the file."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == name]
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else lines[-1] if lines else None

@@ -15,7 +15,8 @@ from scdiff_core.config import GenerateConfig
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DDPM
 from scdiff_core.diffusion.schedule import Karras
-from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC, unknown_at
+from scdiff_core.diffusion.twist import unknown_at
+from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC, draw
 from scdiff_core.engine import custom
 from scdiff_core.engine.denoised import Denoised
 from scdiff_core.engine.design_config import DesignConfig
@@ -284,11 +285,11 @@ def _choose(kept: list[_Kept], n: int, task: Task, generator: torch.Generator, b
     ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
     codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
     margins = task.objective.all_margins(z).cpu().numpy()
-    # the largest of log weights with Gumbel noise: a draw in proportion to weights without putting back
-    noise = -np.log(-np.log(torch.rand(len(weight), generator=generator, dtype=torch.float64).numpy() + 1e-300))
-    hard = margins[:, task.objective.hard.cpu().numpy()]
-    short = np.minimum(hard, 0).sum(axis=1)
-    order = np.lexsort((-np.where(np.isfinite(weight), weight + noise, short), ~np.isfinite(weight)))[:n]
+    order = draw(torch.from_numpy(weight), n, generator).numpy()
+    if len(order) < n:
+        short = np.minimum(margins[:, task.objective.hard.cpu().numpy()], 0).sum(axis=1)
+        rest = np.flatnonzero(~np.isfinite(weight))
+        order = np.concatenate([order, rest[np.argsort(-short[rest], kind="stable")][:n - len(order)]])
     return Designed(z[torch.from_numpy(order).to(z.device)], np.isfinite(weight[order]), margins[order], codes[order],
                     conts[order], len(np.unique(ancestor[order])), task.target, task.feasibility,
                     None if begin is None else begin.rows[origin[order]], move, tried)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from scdiff_core.engine.design import Begin, Designed, DesignProgress, design, p
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.generate import assemble
 from scdiff_core.engine.model import Model
-from scdiff_core.engine.realism import Measured, ground_of, measure, sampled
+from scdiff_core.engine.realism import Measured, codes_of, ground_of, measure, sampled
 from scdiff_core.errors import ScdiffError
 from scdiff_core.target import Start
 
@@ -48,6 +48,11 @@ class Bench:
     def ground(self) -> Ground:
         """The training cells as points, and how far held-out ones lie from them."""
         return ground_of(self.prepared)
+
+    @cached_property
+    def codes(self) -> Ground:
+        """The same by their codes."""
+        return codes_of(self.model, self.prepared, self.real)
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,13 @@ def begin_of(bench: Bench, start: Start, chosen: np.ndarray | None = None) -> Be
     return Begin(own.z, own.codes, own.conts, own.rows)
 
 
-def design_cells(bench: Bench, config: DesignConfig,
-                 chosen: np.ndarray | None = None) -> Generator[DesignProgress, None, DesignedCells]:
+def design_cells(bench: Bench, config: DesignConfig, chosen: np.ndarray | None = None,
+                 sets: Mapping[str, tuple[str, ...]] | None = None) -> Generator[DesignProgress, None, DesignedCells]:
     """Design cells and hold them against real ones; `DesignedCells` is the generator's return value.
 
     obs has `meets_target` (every hard row, by the denoised expression), `looks_unreal`, `knn_distance`,
     `nearest_cell`, and `start_cell` where they began from cells; the recipe in uns["scdiff"] has the target with its
-    levels filled in, and the report as its summary.
+    levels filled in, and the report as its summary. `sets` are gene sets that are looked at besides the target's.
 
     Raises
     ------
@@ -129,7 +134,8 @@ def design_cells(bench: Bench, config: DesignConfig,
     filled = config.model_copy(update={"target": made.target})
     adata = assemble(model, filled, values, totals, made.codes, made.conts)
     task = prepare(model, real, made.target, config.custom)
-    figures = measure(model, prepared, real, bench.ground, task, made, adata, config.seed, seconds)
+    figures = measure(model, prepared, real, bench.ground, bench.codes, task, made, adata, config.seed, seconds,
+                      sets)
     while True:
         try:
             share = next(figures)

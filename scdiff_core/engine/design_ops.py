@@ -12,7 +12,7 @@ import torch
 
 from scdiff_core import config as cfg
 from scdiff_core import target as targets
-from scdiff_core.analysis.design import pictures, propose
+from scdiff_core.analysis.design import pictures, programs_of, propose
 from scdiff_core.analysis.design.feasibility import met_rows
 from scdiff_core.data.embed import Landmarks
 from scdiff_core.engine import custom, design_set, outputs
@@ -103,6 +103,7 @@ def design(service: Service, tell: Tell, run: str, config: dict[str, Any], out_d
         chosen = design_set.saved_selection(service.workspace, prepared, asked.target.start.selection)
     tell("looking at the real cells", 0.02)
     _ = bench.real
+    sets = programs_of.of_folder(service.workspace.root / programs_of.FOLDER)
     where = Path(out_dir)
     where.mkdir(parents=True, exist_ok=True)
     try:
@@ -112,7 +113,7 @@ def design(service: Service, tell: Tell, run: str, config: dict[str, Any], out_d
             tell("designing", 0.05 + 0.85 * share)
             live.show(step)
 
-        made = follow(design_cells(bench, asked, chosen), said)
+        made = follow(design_cells(bench, asked, chosen, sets), said)
         tell("placing the cells", 0.92)
         filled = asked.model_copy(update={"target": made.made.target})
         design_set.write(where, made.adata, made.made.target, made.measured.report, made.measured.arrays, filled,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KIND = "design"
 TARGET, ARRAYS, LIVE = "target.yaml", "design.npz", "live.npz"
-FIGURES, SIDE_EFFECTS, NEIGHBOURS = "figures.csv", "side_effects.csv", "neighbours.csv"
+FIGURES, SIDE_EFFECTS, NEIGHBOURS, PROGRAMS = "figures.csv", "side_effects.csv", "neighbours.csv", "programs.csv"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def write(path: Path, adata: AnnData, target: Target, report: DesignReport, arra
     atomic_write(path / ARRAYS, lambda p: outputs.savez(p, arrays))
     write_json(path / outputs.REPORT, report.to_dict())
     for name, text in ((FIGURES, reports.figures_table(report)), (SIDE_EFFECTS, reports.side_effects_table(report)),
-                       (NEIGHBOURS, reports.neighbours_table(report))):
+                       (NEIGHBOURS, reports.neighbours_table(report)), (PROGRAMS, reports.programs_table(report))):
         write_text(path / name, text)
     outputs.write_set(path, adata, config, prepared, umap)  # type: ignore[arg-type]
     (path / LIVE).unlink(missing_ok=True)

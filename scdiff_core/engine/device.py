@@ -8,6 +8,8 @@ import psutil
 import torch
 
 from scdiff_core.errors import ScdiffError, nearest
+from scdiff_core.nn.backbone import Conditioned
+from scdiff_core.nn.condition import Condition
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -32,9 +34,35 @@ def choose(setting: str) -> torch.device:
     return torch.device(setting)
 
 
-def autocast(device: torch.device) -> AbstractContextManager:
-    """Return the context in which networks run: bf16 on CUDA, float32 elsewhere."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager:
+    """Return the context in which networks run: bf16 or fp32; with auto bf16 on CUDA, float32 elsewhere.
+
+    Weights, likelihoods and sums stay in float32 (mixed precision, Micikevicius et al. 2018; bf16 needs no scaling of
+    the loss).
+    """
+    mixed = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16) if mixed else nullcontext()
+
+
+def compiled(network: Conditioned, n_dims: int, condition: Condition, device: torch.device) -> bool:
+    """Compile a network in place (torch.compile); says so and leaves it as it is where that fails here.
+
+    Parameters
+    ----------
+    n_dims, condition
+        What it takes: latents of so many dimensions, and conditions such as this one.
+    """
+    try:
+        network.compile()
+        some = condition.rows(torch.zeros(2, dtype=torch.int64, device=condition.codes.device))
+        with torch.random.fork_rng():
+            network(torch.zeros(2, n_dims, device=device), torch.zeros(2, device=device), some).sum().backward()
+        network.zero_grad(set_to_none=True)
+    except Exception as error:  # whatever a missing or broken compiler raises
+        network._compiled_call_impl = None
+        print(f"torch.compile does not work here ({type(error).__name__}): the network is not compiled.", flush=True)
+        return False
+    return True
 
 
 def adam(groups: list[dict], device: torch.device, weight_decay: float) -> torch.optim.AdamW:

@@ -19,6 +19,7 @@ from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import SHARE
 from scdiff_core.engine.spread import build_sets
 from scdiff_core.engine.train import Training
+from scdiff_core.engine.train_codec import codec_steps
 from scdiff_core.engine.train_perturb import evenly
 from scdiff_core.nn.control_set import SetCondition
 
@@ -48,8 +49,10 @@ def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
         with torch.random.fork_rng(devices=[]):
             torch.set_num_threads(process.threads_for(config.threads))
             training = Training(prepared, config, n_max=SOME)
-            codec_phase = training.phase("codec")
-            codec = _step_seconds(codec_phase)
+            codec = 0.0
+            if codec_steps(config.codec):
+                codec_phase = training.phase("codec")
+                codec = _step_seconds(codec_phase) * codec_phase.steps
             began = time.perf_counter()
             encode(training.codec, training.cells)
             encoding = (time.perf_counter() - began) / len(training.cells)
@@ -62,7 +65,7 @@ def estimate_seconds(prepared: Prepared, config: TrainConfig) -> float:
         torch.set_num_threads(threads)
     n = len(prepared.rows(keys.TRAIN))
     calibration = encoding * (2 * n + 4 * min(n, TABLE_CELLS))
-    return codec * codec_phase.steps + calibration + last
+    return codec + calibration + last
 
 
 def _response_seconds(prepared: Prepared) -> float:

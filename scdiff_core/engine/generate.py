@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 import scdiff_core
 from scdiff_core import keys
@@ -17,7 +19,8 @@ from scdiff_core.config import FORMAT, Frozen, GenerateConfig
 from scdiff_core.data.prepared import to_log1p
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.diffusion import sampler
-from scdiff_core.diffusion.guidance import ClassifierFree
+from scdiff_core.diffusion.denoiser import Denoiser
+from scdiff_core.diffusion.guidance import ByClassifier, ClassifierFree
 from scdiff_core.engine.device import autocast
 from scdiff_core.engine.model import Model
 from scdiff_core.errors import ScdiffError
@@ -25,6 +28,8 @@ from scdiff_core.nn.condition import Condition
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scdiff_core.engine.classifier import LabelClassifier
 
 CHUNK = 2000  # cells sampled together
 DECODE = 500  # cells decoded together
@@ -38,12 +43,44 @@ class GenerateProgress:
     total: int
 
 
-def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress, None, AnnData]:
+Decode = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How cells are drawn where that is not the plain way; rows are those of the conditions.
+
+    Parameters
+    ----------
+    denoiser
+        rows -> what estimates their clean codes, in place of the model's own denoiser under guidance.
+    z, t
+        Clean codes [n, D] to start from, noised to the time t in (0, 1]; None: from noise.
+    decode
+        (codes [m, D], rows) -> values [m, G] and library sizes [m], in place of a draw from the codec.
+    """
+
+    denoiser: Callable[[slice], Denoiser] | None = None
+    z: Tensor | None = None
+    t: float = 1.0
+    decode: Decode | None = None
+
+
+PLAIN = Plan()
+
+
+def generate(model: Model, config: GenerateConfig, classifier: LabelClassifier | None = None
+             ) -> Generator[GenerateProgress, None, AnnData]:
     """Generate cells; the AnnData is the generator's return value.
 
     Counts are integers in X (csr float32), `log1p` a layer; obs has the conditions under their original
     names (missing where they were `any`), `total_counts` over all genes of the source, and `synthetic`;
     uns["scdiff"] is the recipe as one JSON string. The same seed gives the same cells.
+
+    Parameters
+    ----------
+    classifier
+        Where the configuration asks for guidance by one: that of its column (`engine.classifier.ready`).
 
     Raises
     ------
@@ -52,17 +89,55 @@ def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress
     """
     generator = torch.Generator().manual_seed(config.seed)
     codes, conts = conditions(model, config, generator)
-    denoiser = ClassifierFree(model.denoiser, config.guidance_scale, plain=int(model.codec.counts))
-    walk = sampler.make(config.sampler, denoiser, model.denoiser.schedule, config.steps, config.eta)
+    plan, label = PLAIN, config.classifier
+    if label is not None:
+        assert classifier is not None, "a request for a label comes with its classifier"
+        towards = ByClassifier(guided(model, config), model.denoiser.schedule, classifier,
+                               classifier.index(label.value, label.column), label.scale)
+        plan = Plan(lambda rows: towards)
+    values, totals = yield from draw_cells(model, codes, conts, config, generator, plan)
+    adata = assemble(model, config, values, totals, codes, conts)
+    if label is not None:
+        adata.obs[label.column] = pd.Categorical([label.value] * adata.n_obs)
+    return adata
+
+
+def guided(model: Model, how: GenerateConfig) -> ClassifierFree:
+    """Return a model's denoiser under classifier-free guidance; raises `ScdiffError` where a covariate is unknown."""
+    order = (*model.vocab.categorical, *model.vocab.continuous)
+    scales = {order.index(model.vocab.find(name)): scale for name, scale in how.guidance.items()}
+    return ClassifierFree(model.denoiser, how.guidance_scale, plain=int(model.codec.counts), scales=scales)
+
+
+def draw_cells(model: Model, codes: np.ndarray, conts: np.ndarray, how: GenerateConfig, generator: torch.Generator,
+               plan: Plan = PLAIN) -> Generator[GenerateProgress, None, tuple[sp.csr_matrix, np.ndarray]]:
+    """Draw one cell for each row of conditions; values [n, G] and library sizes [n] are the generator's return value.
+
+    Parameters
+    ----------
+    codes, conts
+        The conditions, int64 [n, Ccat] and float32 [n, Ccont], as `conditions` gives them.
+    how
+        Sampler, steps and guidance; what it says of conditions, number of cells and seed is not looked at.
+    plan
+        What is not drawn in the plain way.
+    """
+    plain = None if plan.denoiser is not None else guided(model, how)
     sizes = tuple(len(c.values) for c in model.vocab.categorical)
-    starts = range(0, config.n_cells, CHUNK)
-    total, done = len(starts) * (config.steps + 1), 0
+    starts = range(0, len(codes), CHUNK)
+    total, done = len(starts) * (how.steps + 1), 0
     values: list[sp.csr_matrix] = []
     totals: list[np.ndarray] = []
-    for start in starts:
-        rows = slice(start, start + CHUNK)
+    for begin in starts:
+        rows = slice(begin, min(begin + CHUNK, len(codes)))
+        denoiser = plain if plan.denoiser is None else plan.denoiser(rows)
+        assert denoiser is not None
+        walk = sampler.make(how.sampler, denoiser, model.denoiser.schedule, how.steps, how.eta, plan.t)
         condition = Condition(torch.from_numpy(codes[rows]), torch.from_numpy(conts[rows]), sizes).to(model.device)
-        z = walk.start(len(condition), model.codec.n_dims, generator, model.device)
+        if plan.z is None:
+            z = walk.start(len(condition), model.codec.n_dims, generator, model.device)
+        else:
+            z = walk.noised(plan.z[rows].to(model.device), generator)
         steps = walk.iterate(z, condition, generator)
         while True:
             with torch.no_grad(), autocast(model.device):
@@ -72,13 +147,15 @@ def generate(model: Model, config: GenerateConfig) -> Generator[GenerateProgress
             z, done = step.x, done + 1
             yield GenerateProgress(done, total)
         for first in range(0, len(z), DECODE):
+            part = z[first:first + DECODE].float()
             with torch.no_grad():
-                cells, sums = model.codec.sample(z[first:first + DECODE].float(), generator)
+                cells, sums = model.codec.sample(part, generator) if plan.decode is None else \
+                    plan.decode(part, slice(begin + first, begin + first + len(part)))
             values.append(sparse(cells.cpu().numpy()))
             totals.append(sums.cpu().numpy())
         done += 1
         yield GenerateProgress(done, total)
-    return assemble(model, config, sp.vstack(values, format="csr"), np.concatenate(totals), codes, conts)
+    return sp.vstack(values, format="csr"), np.concatenate(totals)
 
 
 def sparse(values: np.ndarray) -> sp.csr_matrix:
@@ -143,7 +220,6 @@ def _number(covariate: Covariate, text: str) -> float:
 def assemble(model: Model, config: Frozen, values: sp.csr_matrix, totals: np.ndarray,
               codes: np.ndarray, conts: np.ndarray) -> AnnData:
     """Put cells, conditions and recipe (a configuration with a `seed`) together."""
-    import pandas as pd
     from anndata import AnnData
 
     if not model.counts:

@@ -16,8 +16,9 @@ from scdiff_core.data.vocab import Vocab
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.engine import checkpoint
 from scdiff_core.engine.device import choose
+from scdiff_core.engine.schedules import denoiser_of
 from scdiff_core.engine.train_codec import build_codec
-from scdiff_core.engine.train_diffusion import SCHEDULE, build_backbone
+from scdiff_core.engine.train_diffusion import TABLE, build_backbone
 from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.codec import Codec
 from scdiff_core.workspace import JobDir
@@ -121,9 +122,13 @@ class Model:
                               "Its weights do not fit its configuration.",
                               "Restore config.yaml and the checkpoints from the same copy. "
                               "A run of an earlier version of scDiff Studio has to be trained again.") from error
+        table = state.get(TABLE)
+        if config.diffusion.schedule == "custom" and table is None:
+            raise ScdiffError(f"The model of the run '{job.id}' cannot be opened.", "Its own schedule is missing.",
+                              "Restore config.yaml and the checkpoints from the same copy.")
         codec.to(where).eval().requires_grad_(False)
         network.to(where).eval().requires_grad_(False)
-        return cls(run=job.id, config=config, codec=codec, denoiser=Preconditioned(network, SCHEDULE),
+        return cls(run=job.id, config=config, codec=codec, denoiser=denoiser_of(network, config.diffusion, table),
                    genes=np.array(about["genes"], dtype=str), values=about["values"],
                    vocab=Vocab.from_dict(about["vocab"]), roles=Roles(**about["roles"]),
                    codes=reference["codes"].numpy().astype(np.int64), conts=reference["conts"].numpy(),

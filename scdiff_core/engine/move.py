@@ -103,24 +103,20 @@ class Mover:
         return self._level(self.z[self.some])
 
     @torch.no_grad()
-    def to(self, delta: Tensor | None, shift: Tensor | None = None, depth: float = 0.0) -> tuple[Tensor, Tensor]:
+    def to(self, shift: Tensor, depth: float = 0.0) -> tuple[Tensor, Tensor]:
         """Return the cells moved: values [n, G] and total counts [n].
 
         Parameters
         ----------
-        delta
-            The change of the codes, [D] or [n, D]; None for none.
         shift
-            By how much their mean is to change, log1p [G]; None where the codes alone decide.
+            By how much their mean is to change, log1p [G].
         depth
-            The change of the code of their library size (see `LibrarySize`), where it is not in `delta`.
+            The change of the code of their library size (see `LibrarySize`).
         """
-        there = self._at(delta, depth)
-        if shift is None:
-            return there.read(torch.zeros(self.codec.n_genes))
         goal = self._goal(shift)
-        if delta is not None:
-            return there.matched(goal, torch.zeros_like(goal))
+        there = self.here
+        if self.codec.counts and depth != 0.0:
+            there = there.deeper(self._deeper(depth))
         return there.matched(goal, log_rate(goal) - self.log_rate if self.codec.counts else goal - self.mean)
 
     @cached_property
@@ -131,20 +127,8 @@ class Mover:
         own = believed((self.cells.log1p > 0).sum(0))
         return own * log_rate(self.mean) + (1 - own) * log_rate(expected.log1p())
 
-    def _at(self, delta: Tensor | None, depth: float) -> Population:
-        """Return the cells' population with codes moved by `delta`, and depths by `depth`."""
-        if delta is not None:
-            z = self.z + delta
-            z[:, -1] += depth if self.codec.counts else 0.0
-            return self.here.elsewhere(self.codec.decode(z), self._deeper(z[:, -1] - self.z[:, -1]))
-        if not self.codec.counts or depth == 0.0:
-            return self.here
-        return self.here.deeper(self._deeper(torch.full((len(self.z),), depth)))
-
-    def _deeper(self, depth: Tensor) -> Tensor:
+    def _deeper(self, depth: float) -> Tensor:
         """Return by how much the log library sizes [n] rise with their codes."""
-        if not self.codec.counts:
-            return torch.zeros_like(depth)
         library, code = self.codec.library, self.z[:, -1]
         return library.log_total(code + depth) - library.log_total(code)
 

@@ -205,7 +205,7 @@ class PerturbModel:
         shift = torch.from_numpy(np.asarray(response.mean - response.control, np.float32))
         delta = self.codes.model.estimate(item, mover.centre.double().numpy())[0]
         if self.spread is None:
-            return mover.to(None, shift, move.depth_of(self.codec, delta))
+            return mover.to(shift, move.depth_of(self.codec, delta))
         pert = torch.from_numpy(vector(self.response.space.embeddings, item.perturbation))
         z = self.spread.codes(mover, torch.from_numpy(delta.astype(np.float32)), pert, generator)
         return mover.drawn(z, shift, generator)

@@ -123,8 +123,8 @@ def next_experiments(service: Service, tell: Tell, run: str, candidates: list[st
                           "Name perturbations that were not measured, or bring embeddings of more of them.")
     tell("weighing the candidates", 0.5)
     choices = gain.choose(model.response, items, n_cells, most)
-    rows = [{"rank": i, "perturbation": items[c.index].perturbation.label, "gain": c.gain, "unknown": c.unknown,
-             "own": c.own, "reason": _reason(c, items, model.response.items)} for i, c in enumerate(choices, 1)]
+    rows = [(i, items[c.index].perturbation.label, c.gain, c.unknown, c.own, _reason(c, items, model.response.items))
+            for i, c in enumerate(choices, 1)]
     path = Path(out_dir)
     table = pd.DataFrame(rows, columns=["rank", "perturbation", "gain", "unknown", "own", "reason"])
     atomic_write(path / screens.NEXT, lambda p: table.to_csv(p, index=False, float_format="%.6g"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scdiff_core.engine import checkpoint
+from scdiff_core.engine.distributed import Group
 
 WARM_UP = 50  # steps over which the learning rate rises
 FLOOR = 0.02  # share of the learning rate that is left at the end
@@ -39,6 +40,7 @@ class Phase:
         Where the random draws are made: on the CPU unless it is CUDA.
     """
 
+    group = Group()  # the processes that train together
     comparable = True  # whether the loss of a step is in the units of `held_out`
 
     def __init__(self, name: str, steps: int, modules: dict[str, nn.Module],
@@ -57,7 +59,8 @@ class Phase:
 
     def begin(self) -> None:
         """Called before the first step of a phase that is not resumed."""
-        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device)))
+        seed = int(torch.randint(2**62, (), generator=self.generator, device=self.generator.device))
+        torch.manual_seed(seed + self.group.rank)  # dropout is each process's own
 
     def advance(self) -> Tensor:
         """Take one step and return its loss, a scalar still on the device."""
@@ -72,13 +75,15 @@ class Phase:
         raise NotImplementedError
 
     def descend(self, loss: Tensor) -> None:
-        """Take one step of the optimiser down the gradient of a scalar loss."""
+        """Take one step of the optimiser down the gradient of a scalar loss, averaged over all processes."""
         assert self.optimiser is not None
         factor = learning_rate(self.step, self.steps)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if not self.group.alone:
+            self.group.average(p.grad for g in self.optimiser.param_groups for p in g["params"] if p.grad is not None)
         self.optimiser.step()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -107,5 +112,7 @@ class Phase:
         else:  # it was stopped on another kind of device, whose random numbers are others
             self.generator.manual_seed(self.generator.initial_seed() + self.step)
         torch.set_rng_state(tensors["random.torch"])
+        if self.group.rank:
+            torch.manual_seed(torch.initial_seed() + self.step + self.group.rank)
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from scdiff_core.errors import ScdiffError
 from scdiff_core.keys import TARGET_SUM
 from scdiff_core.nn.codec import Codec, CountSpread
-from scdiff_core.nn.likelihood import HurdleNormal, NegativeBinomial, Values
+from scdiff_core.nn.likelihood import HurdleNormal, Likelihood, NegativeBinomial, Values
 
 ROUNDS = 5  # looks at the moved cells, each with a correction of every gene
 SMALLEST = 2e-3  # log1p mean below which a level counts as none
@@ -54,27 +55,24 @@ class Population:
         """Place measured cells in the distributions of their codes z [n, D]; zeros lie anywhere below their bound."""
         there = codec.decode(z)
         u = there.pit(values, generator)
-        bare = _bare(there)
-        extra = values.value - bare.inverse(u).view(-1)[values.index]
+        plain = bare(there)
+        extra = values.value - plain.inverse(u).view(-1)[values.index]
         every = torch.zeros(u.numel()).index_copy_(0, values.index, extra).view(u.shape)
-        return cls(bare, spread_of(codec), u, every, total)
+        return cls(plain, spread_of(codec), u, every, total)
 
     @classmethod
     def drawn(cls, codec: Codec, z: Tensor, u: Tensor, generator: torch.Generator) -> Population:
         """Make new cells of codes z [n, D] at cumulative probabilities u [n, G]."""
         there = codec.decode(z)
-        bare = _bare(there)
-        extra = there.sample(u, generator) - bare.inverse(u)
-        return cls(bare, spread_of(codec), u, extra, codec.total(z) if codec.counts else torch.ones(len(z)))
-
-    def elsewhere(self, there: NegativeBinomial | HurdleNormal, deeper: Tensor) -> Population:
-        """Return the cells at the same places of other distributions, with totals times exp(deeper) [n]."""
-        return Population(_bare(there), self.spread, self.u, self.extra, self.total * deeper.exp())
+        plain = bare(there)
+        extra = there.sample(u, generator) - plain.inverse(u)
+        return cls(plain, spread_of(codec), u, extra, codec.total(z) if codec.counts else torch.ones(len(z)))
 
     def deeper(self, by: Tensor) -> Population:
-        """Return counts of the same cells, sequenced exp(by) [n] times as deeply."""
+        """Return counts of the same cells, at the same places, sequenced exp(by) [n] times as deeply."""
         assert isinstance(self.there, NegativeBinomial) and self.spread is not None
-        return self.elsewhere(self.spread(self.there.log_mean + by[:, None]), by)
+        there = bare(self.spread(self.there.log_mean + by[:, None]))
+        return Population(there, self.spread, self.u, self.extra, self.total * by.exp())
 
     def read(self, change: Tensor) -> tuple[Tensor, Tensor]:
         """Return values [n, G] and total counts [n], each gene's log rate (or mean value) higher by change [G].
@@ -150,6 +148,18 @@ def raised(there: HurdleNormal, change: Tensor) -> HurdleNormal:
                         there.stray)
 
 
-def _bare(there: NegativeBinomial | HurdleNormal) -> NegativeBinomial | HurdleNormal:
-    """Return counts without strays; other values as they are."""
-    return NegativeBinomial(there.log_mean, there.log_theta) if isinstance(there, NegativeBinomial) else there
+def bare(there: Likelihood) -> NegativeBinomial | HurdleNormal:
+    """Return counts without strays; other values as they are.
+
+    Raises
+    ------
+    ScdiffError
+        The model is of the genes themselves, round which there is no distribution.
+    """
+    if isinstance(there, NegativeBinomial):
+        return NegativeBinomial(there.log_mean, there.log_theta)
+    if isinstance(there, HurdleNormal):
+        return there
+    raise ScdiffError("Cells cannot be changed with this model.",
+                      "It is of the genes themselves: there is no distribution round what it says of a cell.",
+                      "Train a model with the codec vae or pca.")

@@ -13,10 +13,10 @@ import torch
 from scdiff_core import keys
 from scdiff_core.data.embed import Landmarks
 from scdiff_core.data.prepared import Prepared, to_log1p
-from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DPMSolver
 from scdiff_core.engine.batches import Cells
-from scdiff_core.engine.train_diffusion import SCHEDULE, DiffusionPhase
+from scdiff_core.engine.schedules import denoiser_of
+from scdiff_core.engine.train_diffusion import DiffusionPhase
 from scdiff_core.workspace import JobDir, atomic_write, read_json, write_json
 
 N_CELLS = 300
@@ -84,7 +84,8 @@ class Preview:
         """Write the snapshot of a step, drawn from the average weights of now."""
         began = self.clock()
         generator = torch.Generator().manual_seed(1)
-        sampler = DPMSolver(Preconditioned(phase.averaged(), SCHEDULE), SCHEDULE, STEPS)
+        denoiser = denoiser_of(phase.averaged(), phase.config, phase.table)
+        sampler = DPMSolver(denoiser, denoiser.schedule, STEPS)
         x = sampler.start(N_CELLS, phase.codec.n_dims, generator, phase.device)
         z = sampler.sample(x, self.condition, generator)
         values, total = (v.cpu().numpy() for v in phase.codec.sample(z, generator))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scdiff_core import keys
 from scdiff_core.analysis import differential
-from scdiff_core.analysis.design import feasibility
+from scdiff_core.analysis.design import feasibility, programs_of
 from scdiff_core.analysis.design import report as reports
 from scdiff_core.analysis.design.figures_of import Ground, energy_distance, figures_of
 from scdiff_core.analysis.design.report import DesignReport
@@ -55,6 +55,13 @@ def ground_of(prepared: Prepared) -> Ground:
     return Ground.of(prepared.X_pca[train], train, prepared.X_pca[test])
 
 
+def codes_of(model: Model, prepared: Prepared, real: Denoised) -> Ground:
+    """Return the training cells by their codes, and how far held-out cells' codes lie from them."""
+    held_out = prepared.rows(keys.TEST)
+    z = Denoised.of(model, prepared, keys.TEST).z if len(held_out) else real.z[:0]
+    return Ground.of(real.z.cpu().numpy(), real.rows, z.cpu().numpy())
+
+
 def sampled(model: Model, z: Tensor, generator: torch.Generator) -> tuple[sp.csr_matrix, np.ndarray]:
     """Draw cells from codes [n, D]: counts (or values) csr [n, G], and total counts [n]."""
     values, totals = [], []
@@ -71,18 +78,21 @@ def log1p_of(model: Model, values: sp.csr_matrix, totals: np.ndarray) -> sp.csr_
     return to_log1p(values, totals) if model.counts else values
 
 
-def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, task: Task, made: Designed,
-            adata: AnnData, seed: int, seconds: float = 0.0) -> Generator[float, None, Measured]:
+def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, codes: Ground, task: Task,
+            made: Designed, adata: AnnData, seed: int, seconds: float = 0.0,
+            sets: Mapping[str, tuple[str, ...]] | None = None) -> Generator[float, None, Measured]:
     """Hold designed cells [n] against real ones; says how far it is (0 to 1), and returns what came of it.
 
     Parameters
     ----------
     real
         The training cells by their codes.
-    ground
-        Of the same dataset (`ground_of`).
+    ground, codes
+        Of the same dataset (`ground_of`, `codes_of`).
     adata
         The designed cells, in the order of `made`.
+    sets
+        Gene sets that are looked at besides the programs of the target.
     """
     generator = torch.Generator().manual_seed(seed)
     rows, objective = made.target.rows, task.objective
@@ -95,21 +105,23 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, ta
     real_points = prepared.X_pca[real.rows[chosen]]
     points = prepared.project(adata.layers[keys.LOG1P])
     figures, knn, nearest = figures_of(reports.DESIGNED, points, made.margins >= 0, hard, ground, real_points, seed)
-    sets = [figures]
+    shares = [replace(figures, unreal_codes=_beyond(codes, made.z))]
     yield 0.4
     if len(chosen):
         own = np.flatnonzero(np.isin(ground.rows, real.rows[chosen]))  # but few of very many training cells
         there = np.isin(real.rows[chosen], ground.rows)
-        sets.append(figures_of(reports.REAL, real_points[there], real_met[chosen][there], hard, ground, None, seed,
-                               own)[0])
+        coded = torch.from_numpy(chosen[np.isin(real.rows[chosen], codes.rows)]).to(real.z.device)
+        shares.append(replace(figures_of(reports.REAL, real_points[there], real_met[chosen][there], hard, ground, None,
+                                         seed, own)[0], unreal_codes=_beyond(codes, real.z[coded], True)))
     yield 0.6
-    edited, edited_values = _edited(model, prepared, real, task, made, generator)
-    sets.append(figures_of(reports.EDITED, edited, _as_met(rows, edited_values), hard, ground, real_points, seed)[0])
+    edited, edited_values, edited_z = _edited(model, prepared, real, task, made, generator)
+    shares.append(replace(figures_of(reports.EDITED, edited, _as_met(rows, edited_values), hard, ground, real_points,
+                                     seed)[0], unreal_codes=_beyond(codes, edited_z)))
     if len(chosen) >= FEW_HALVES:
         a, b = real_points[::2], real_points[1::2]
-        sets.append(reports.Figures(reports.FLOOR, len(a), 1.0, tuple(1.0 for _ in rows), 0.05,
-                                    energy=energy_distance(a, b), diversity=1.0,
-                                    note="one half of the real cells that meet the target against the other"))
+        shares.append(reports.Figures(reports.FLOOR, len(a), 1.0, tuple(1.0 for _ in rows), 0.05,
+                                      energy=energy_distance(a, b), diversity=1.0, unreal_codes=0.05,
+                                      note="one half of the real cells that meet the target against the other"))
     yield 0.8
     reference, words = _reference(prepared, real, task, made, seed)
     report = DesignReport(
@@ -117,8 +129,9 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, ta
         n_cells=len(made.met), met=int(made.met.sum()), ancestors=made.ancestors, seconds=round(seconds, 2),
         rows=tuple({**row, "designed": round(float(share), 4), "real": row["share"]}
                    for row, share in zip(made.feasibility.rows, figures.rows, strict=True)),
-        feasibility=made.feasibility.to_dict(), figures=tuple(sets), unreal_limit=ground.limit,
+        feasibility=made.feasibility.to_dict(), figures=tuple(shares), unreal_limit=ground.limit,
         side_effects=side_effects(adata, prepared, reference, made.target.needed()), reference=words,
+        programs=_programs(adata, prepared, reference, made, sets),
         neighbours=_neighbours(prepared, ground, nearest, knn), moved=_moved(model, prepared, real, made),
         warnings=_warnings(made, figures))
     shown = subsample(len(real), SHOWN, np.random.default_rng(seed))
@@ -129,6 +142,22 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, ta
               "unreal": knn > ground.limit, "z": made.z.cpu().numpy().astype(np.float32)}
     yield 1.0
     return Measured(report, arrays, knn > ground.limit, knn, ground.rows[nearest[:, 0]])
+
+
+def _beyond(codes: Ground, z: Tensor, own: bool = False) -> float:
+    """Return the share of codes [n, D] that lie farther from real ones than 95 % of held-out cells' do."""
+    points = z.cpu().numpy()
+    return float((codes.look(points, own)[0] > codes.limit).mean()) if len(points) else 0.0
+
+
+def _programs(adata: AnnData, prepared: Prepared, reference: np.ndarray, made: Designed,
+              sets: Mapping[str, tuple[str, ...]] | None) -> tuple[dict[str, Any], ...]:
+    """Return how far the programs of the target, and other gene sets, differ from the reference (rows)."""
+    asked = {row.program: row.members for row in made.target.programs}
+    if not asked and not sets:
+        return ()
+    means = (np.asarray(x.mean(axis=0), float).ravel() for x in (adata.layers[keys.LOG1P], prepared.log1p(reference)))
+    return programs_of.compare(*means, prepared.genes.tolist(), asked, sets)
 
 
 def _values(made: Designed, levels: dict[str, np.ndarray], n: int) -> np.ndarray:
@@ -142,14 +171,14 @@ def _as_met(rows: Any, values: np.ndarray) -> np.ndarray:
 
 
 def _edited(model: Model, prepared: Prepared, real: Denoised, task: Task, made: Designed,
-            generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the baseline, as points: real cells (those started from, or of the type asked for), their codes moved."""
+            generator: torch.Generator) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    """Return the baseline as points, values and codes: real cells (those started from, or of the type), moved."""
     pool = np.flatnonzero(np.isin(real.rows, made.start)) if made.start is not None else np.flatnonzero(task.fits)
     pool = pool if len(pool) else np.arange(len(real))
     chosen = pool[subsample(len(pool), EDITED, np.random.default_rng(0))]
     z = edit(task.objective, real.z[torch.from_numpy(chosen).to(real.z.device)])
     values = task.objective.values(z).detach().cpu().numpy()
-    return prepared.project(log1p_of(model, *sampled(model, z, generator))), values
+    return prepared.project(log1p_of(model, *sampled(model, z, generator))), values, z
 
 
 def _reference(prepared: Prepared, real: Denoised, task: Task, made: Designed, seed: int) -> tuple[np.ndarray, str]:

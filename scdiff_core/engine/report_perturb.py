@@ -6,7 +6,6 @@ It lies where every full report lies (see `report_full`) and is read without tor
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,10 +17,11 @@ import pandas as pd
 import scdiff_core
 from scdiff_core.analysis.perturb import card, hold_out, judged, panel, splits
 from scdiff_core.analysis.perturb.answer import log2_fold_change
-from scdiff_core.analysis.perturb.baselines import LATENT, Guess
+from scdiff_core.analysis.perturb.baselines import Guess
 from scdiff_core.analysis.perturb.scores import target_mask
 from scdiff_core.config import to_yaml
 from scdiff_core.engine import report_full
+from scdiff_core.engine.report_perturb_words import MEAN, MOVED, OURS, OWN, notes, number, said_below, sentence
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, read_json
 
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from scdiff_core.data.prepared import Prepared
     from scdiff_core.engine.perturb_model import PerturbModel, Predicted
 
-OURS, MEAN, MOVED = "this model", "its mean alone", "its mean, moved controls"
-OWN = (OURS, MEAN, MOVED)
 MOST = 20  # conditions that are judged: a minute on two cores
 SPLITS = 3  # of the real cells, for the replicate of the six scores
 SCORES = tuple(judged.TITLES)
-VARIANCE = (0.9, 1.1)
+JUDGED = ("half", "n_judged", "e_moved", "e_diffusion", "spread_moved", "spread_diffusion")  # see `train_sets.verdict`
 Tell = Callable[[str, float], None]
 
 
@@ -186,8 +184,7 @@ def told(rows: list[dict[str, Any]], panels: list[dict[str, Any]], judge: Judge,
         "below_own": [asdict(b) for b in judged.below(rows, OURS, (MEAN, MOVED))],
         "conditions": [_condition(rows, c, judge) for c in chosen], "leakage": leakage(bench, chosen),
         "left_out": [{"kind": k, **v} for k, v in model.response.left_out.items()],
-        "halves": {"made": model.why(), **{k: model.meta.get("sets", {}).get(k) for k in
-                                           ("half", "n_judged", "e_moved", "e_diffusion")}},
+        "halves": {"made": model.why(), **{k: model.meta.get("sets", {}).get(k) for k in JUDGED}},
         "n_conditions": len(chosen), "n_asked": n_asked,
         "unseen": card.SEEN not in {k["kind"] for k in kinds}}
     return values | {"sentence": sentence(values), "lines": said_below(values), "notes": notes(values)}
@@ -210,8 +207,8 @@ def _condition(rows: list[dict[str, Any]], condition: splits.Condition, judge: J
     name = card.name_of(condition)
     mine = {r["method"]: r for r in rows if r["condition"] == name}
     rest = {m: r for m, r in mine.items() if m not in (*OWN, card.FLOOR)}
-    best = max(rest, key=lambda m: _number(rest[m].get("pearson"), -9.0))
-    nearest = min(rest, key=lambda m: _number(rest[m].get("e_distance"), 9e9))
+    best = max(rest, key=lambda m: number(rest[m].get("pearson"), -9.0))
+    nearest = min(rest, key=lambda m: number(rest[m].get("e_distance"), 9e9))
     ours, floor = mine.get(OURS, {}), mine[card.FLOOR]
     what, dose, kind = condition
     return {"perturbation": what.label, "dose": dose, "cell_type": kind, "kind": floor["kind"],
@@ -238,7 +235,7 @@ def draw(values: dict[str, Any]) -> list[report_full.Figure]:
             "cells against the other.", f"Scores of {len(table)} methods beside each other.",
             export_methods(kind["methods"], titles, OWN, card.FLOOR), table))
     rows = [{**c, "name": " ".join(str(v) for v in (c["perturbation"], c["dose"], c["cell_type"]) if v)}
-            for c in sorted(values["conditions"], key=lambda c: -_number(c["pearson"], -9.0))]
+            for c in sorted(values["conditions"], key=lambda c: -number(c["pearson"], -9.0))]
     for key, rival, floor, title in (("pearson", "best_pearson", "pearson_floor", "Pearson of change, against control"),
                                      ("e_distance", "nearest_e_distance", "e_floor", "E-distance to the real cells")):
         out.append(report_full.Figure(
@@ -248,78 +245,6 @@ def draw(values: dict[str, Any]) -> list[report_full.Figure]:
             pd.DataFrame([{"condition": r["name"], "this model": r[key], "best baseline": r[rival], "floor": r[floor]}
                           for r in rows])))
     return out
-
-
-def sentence(values: dict[str, Any]) -> str:
-    """Return in one sentence how good the model is on the first (largest) kind of held-out condition."""
-    kind = max(values["kinds"], key=lambda k: k["n"])
-    by = {m["method"]: m for m in kind["methods"]}
-    if OURS not in by or by[OURS]["pearson"] is None:
-        return "The model refused every held-out perturbation: nothing is known about them."
-    rest = [m for m in by if m not in (*OWN, card.FLOOR) and by[m]["pearson"] is not None
-            and by[m]["n"] == by[OURS]["n"]]
-    best = max(rest, key=lambda m: by[m]["pearson"][0])
-    near = min(rest, key=lambda m: by[m]["e_distance"][0])
-
-    def of(method: str, key: str) -> str:
-        value = by[method][key][0]
-        return "0 (reckoned a little below it, by chance)" if key == "e_distance" and value < 0 else f"{value:.2f}"
-    return (f"On {kind['n']} conditions ({kind['kind']}) the Pearson of change is {of(OURS, 'pearson')}; the best "
-            f"baseline, {NAMES.get(best, best)}, has {of(best, 'pearson')}, half of the real cells {FLOOR_WORDS} "
-            f"{of(card.FLOOR, 'pearson')}. The E-distance is {of(OURS, 'e_distance')}; the best baseline there, "
-            f"{NAMES.get(near, near)}, has {of(near, 'e_distance')}, the floor {of(card.FLOOR, 'e_distance')}.")
-
-
-FLOOR_WORDS = "(against the other half)"
-NAMES = {"control": "control cells as they are", "mean response": "the mean response",
-         "mean response of the type": "the mean response of the cell type",
-         "same in other types": "the same perturbation in other types", "additive": "the additive model",
-         "nearest": "the nearest perturbation", "linear": "the linear model", LATENT: LATENT}
-
-
-def said_below(values: dict[str, Any]) -> list[str]:
-    """Say each place where this model is below a baseline; in one sentence that there is none."""
-    none = ["Nowhere below a baseline by more than the standard error of the difference."]
-    return [*([_below(b) for b in values["below"]] or none), *(_below(b) for b in values["below_own"])]
-
-
-def _below(entry: dict[str, Any]) -> str:
-    name = NAMES.get(entry["method"], entry["method"])
-    own = ", a part of this model itself," if entry["method"] in OWN else ""
-    error = f"standard error {entry['se']:.3f}" if math.isfinite(entry["se"]) else \
-        "one condition, so without a standard error"
-    title = entry["title"] + (" (scaled)" if entry["scaled"] else "")
-    return f"Below {name}{own} on {title} by {entry['by']:.3f} ({error})."
-
-
-def notes(values: dict[str, Any]) -> list[str]:
-    """Return what has to be said about how it was judged, the variance, the intervals and the halves."""
-    said = []
-    if not values["unseen"]:
-        said.append("No perturbation was held out as a whole: these are other cells of perturbations that the model "
-                    "was trained on. It says how well they are remembered, not how well an unseen one is predicted. "
-                    "Prepare the data with --hold-out unseen-perturbation to know that.")
-    if values["n_asked"] > values["n_conditions"]:
-        said.append(f"{values['n_conditions']} of {values['n_asked']} held-out conditions were judged, evenly drawn, "
-                    "so that the report does not take long.")
-    refused = [c["perturbation"] for c in values["conditions"] if c.get("refused")]
-    if refused:
-        said.append(f"{len(refused)} conditions were refused, since nothing is known about them: "
-                    f"{', '.join(dict.fromkeys(refused))}.")
-    known = [c for c in values["conditions"] if c.get("coverage") is not None]
-    if known:
-        inside = sum(VARIANCE[0] <= _number(c["variance_ratio"], 0.0) <= VARIANCE[1] for c in known)
-        ratio, covered = np.median([c["variance_ratio"] for c in known]), np.mean([c["coverage"] for c in known])
-        said.append(f"Genes vary {ratio:.2f} times as much in predicted as in real cells (the median); between "
-                    f"{VARIANCE[0]} and {VARIANCE[1]} in {inside} of {len(known)} conditions.")
-        said.append(f"{100 * covered:.0f} % of the measured log2 fold changes lie within the 90 % interval of what an "
-                    "experiment with as many cells would measure.")
-    said.append(f"The cells are {values['halves']['made']}")
-    return said
-
-
-def _number(value: Any, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else otherwise
 
 
 def _plain(value: Any) -> Any:

@@ -94,7 +94,9 @@ def six(values: dict[str, Any]) -> str:
 def halves(values: dict[str, Any]) -> str:
     """Return what the mean and the cells round it earned, on held-out conditions and on those left out in training."""
     told = values["halves"]
-    said = f"<p>The cells are {whole(told['made'])} The user gets whichever was better on left-out populations.</p>"
+    said = (f"<p>The cells are {whole(told['made'])} The diffusion is used where, on left-out populations, it is "
+            "nearer to the real cells round the predicted mean by more than the standard error of the difference, and "
+            "no farther from them round the measured one; everywhere else control cells are moved.</p>")
     rows = []
     for kind in values["kinds"]:
         by = {m["method"]: m for m in kind["methods"]}

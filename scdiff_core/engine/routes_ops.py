@@ -12,7 +12,7 @@ import pandas as pd
 
 from scdiff_core import config as cfg
 from scdiff_core import keys
-from scdiff_core.analysis.design import recovery, regulators, signatures
+from scdiff_core.analysis.design import programs_of, recovery, regulators, regulons, signatures
 from scdiff_core.analysis.design.candidates import Checked
 from scdiff_core.analysis.perturb.scores import Space
 from scdiff_core.engine import cards, outputs, perturb_ops, routes_set
@@ -188,6 +188,13 @@ def rank_regulators(service: Service, tell: Tell, run: str, goal: dict[str, Any]
     change, start, n_start, n_goal = wanted(service, run, goal, where, selection)
     table = regulators.rank(change.to_numpy(), change.index.tolist(), network)
     return _told(table, out, {"words": regulators.WORDS, "start": start, "n_start": n_start, "n_goal": n_goal})
+
+
+def fetch_regulons(service: Service, tell: Tell, name: str) -> dict[str, Any]:
+    """Download regulons (`analysis.design.regulons.SOURCES`) into the workspace: only ever because somebody asked."""
+    tell(f"downloading {name}", 0.0)
+    path, n = regulons.download(name, service.workspace.root / programs_of.FOLDER)
+    return {"path": str(path), "name": path.stem, "n": n}
 
 
 def rank_signatures(service: Service, tell: Tell, run: str, goal: dict[str, Any], file: str, out: str,

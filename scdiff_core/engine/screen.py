@@ -21,10 +21,11 @@ import scipy.sparse as sp
 import scdiff_core
 from scdiff_core import keys
 from scdiff_core.analysis.metrics import energy_distance
+from scdiff_core.analysis.perturb import interval
 from scdiff_core.config import FORMAT
 from scdiff_core.config_screen import Asked, ScreenConfig
 from scdiff_core.engine import outputs
-from scdiff_core.engine.screens import ARRAYS, PAIRS, RANKING, Z90, Screen
+from scdiff_core.engine.screens import ARRAYS, PAIRS, RANKING, Screen
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import atomic_write, write_json
 
@@ -141,14 +142,14 @@ def pair_table(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
         a, b = (place[s] for s in singles)
         additive = (values["shift"][a] + values["shift"][b]).astype(float)
         pair = values["shift"][at].astype(float)
-        spread = np.sqrt(sum(((values["shift_high"][i] - values["shift_low"][i]).astype(float) / (2 * Z90)) ** 2
+        spread = np.sqrt(sum(((values["shift_high"][i] - values["shift_low"][i]).astype(float) / (2 * interval.Z)) ** 2
                              for i in (a, b, at)))
         kind = gene_kinds(additive, pair)
         rows = np.flatnonzero(kind != "additive")
         tables.append(pd.DataFrame({
             "pair": name, "gene": values["genes"][rows], "additive": additive[rows], "predicted": pair[rows],
             "difference": (pair - additive)[rows], "kind": kind[rows],
-            "sure": np.abs(pair - additive)[rows] > Z90 * spread[rows]}))
+            "sure": np.abs(pair - additive)[rows] > interval.Z * spread[rows]}))
     columns = ["pair", "gene", "additive", "predicted", "difference", "kind", "sure"]
     if not tables:
         return pd.DataFrame(columns=columns)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scdiff_core.analysis.perturb import interval
 from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.engine.outputs import RECIPE
 from scdiff_core.errors import ScdiffError
@@ -22,7 +23,6 @@ SCREENS, RANKING, ARRAYS, PAIRS, NEXT = "screens", "ranking.csv", "effects.npz",
 NUMBERS = ("dose", "strength", "reach", "distance", "genes_up", "genes_down", "additivity", "x", "y", "gain",
            "additive", "predicted", "difference")
 TEXT = ("perturbation", "pair", "gene", "kind", "how", "half", "effect", "a", "b", "reason", "alike")
-Z90 = 1.6448536269514722  # half the width of a 90 % interval of a normal, in standard deviations
 FAR = 0.8  # a reach beyond this is told as out of reach
 
 
@@ -34,7 +34,7 @@ def certainty(effects: pd.DataFrame) -> pd.Series:
     """
     from scipy import special, stats  # half a second, which pages without a prediction need not wait for
 
-    spread = ((effects["high"] - effects["low"]) / (2 * Z90)).to_numpy(float)
+    spread = ((effects["high"] - effects["low"]) / (2 * interval.Z)).to_numpy(float)
     change = np.abs(effects["log2fc"].to_numpy(float))
     z = np.divide(change, spread, out=np.where(change > 0, np.inf, 0.0), where=spread > 0)
     p = np.where(np.isfinite(change), 2 * special.ndtr(-z), np.nan)

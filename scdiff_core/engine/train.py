@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from scdiff_core import keys, process
+from scdiff_core.analysis import choices
 from scdiff_core.analysis.perturb import knowledge
 from scdiff_core.config import TrainConfig
 from scdiff_core.data.prepared import Prepared
-from scdiff_core.engine import checkpoint
+from scdiff_core.engine import checkpoint, custom_schedule, distributed, loss_terms, start_from
 from scdiff_core.engine.batches import Cells, split_training
 from scdiff_core.engine.calibrate import CalibratePhase
 from scdiff_core.engine.device import choose, memory_mb
@@ -23,8 +24,8 @@ from scdiff_core.engine.model import Sizes, write_reference
 from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.preview import Preview
 from scdiff_core.engine.train_codec import CodecPhase, build_codec, codec_steps, is_positive, start_codec
-from scdiff_core.engine.train_diffusion import DiffusionPhase, build_backbone
-from scdiff_core.engine.train_perturb import ResponsePhase, begin_with, check_task
+from scdiff_core.engine.train_diffusion import TABLE, DiffusionPhase, build_backbone
+from scdiff_core.engine.train_perturb import ResponsePhase, check_task
 from scdiff_core.engine.train_sets import SetsPhase
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir
@@ -62,7 +63,10 @@ class Training:
 
     def __init__(self, prepared: Prepared, config: TrainConfig, n_max: int | None = None) -> None:
         self.config = config
+        self.group = distributed.Group()  # the processes that train together
+        self.table: Tensor | None = None  # of a custom schedule
         self.device = choose(config.device)
+        choices.check(config, prepared.values)
         if config.task == "perturb":
             check_task(prepared)
             knowledge.check(config.perturb, prepared)
@@ -87,14 +91,24 @@ class Training:
                                           self.sizes.n_continuous)
         start_codec(self.codec, prepared, rows)
         if config.perturb.pretrained is not None:
-            begin_with(self.codec, prepared, config)
+            start_from.begin_with(self.codec, prepared, config.perturb.pretrained, same_genes=True)
+        elif config.codec.start_from is not None:
+            start_from.begin_with(self.codec, prepared, config.codec.start_from)
+        self.terms = loss_terms.terms_of(config.diffusion.terms, self.codec, prepared.genes.tolist())
         self.codec, self.network = self.codec.to(self.device), self.network.to(self.device)
 
     def phase(self, name: str) -> Phase:
         """Make a phase; the one before it must be done."""
+        phase = self._phase(name)
+        phase.group = self.group
+        self.group.share(t for m in phase.modules.values() for t in m.state_dict().values())
+        return phase
+
+    def _phase(self, name: str) -> Phase:
         seed = 3 * self.config.seed + PHASES[self.config.task].index(name)
         if name == "codec":
-            return CodecPhase(self.codec, self.config.codec, self.cells, self.held_out, seed, self.device)
+            return CodecPhase(self.codec, self.config.codec, self.cells, self.held_out, seed, self.device,
+                              self.config.precision)
         self.codec.requires_grad_(False).eval()
         if name == "calibrate":
             return CalibratePhase(self.codec, self.cells, self.held_out, seed)
@@ -105,8 +119,9 @@ class Training:
             before = self.response or self.phase("response")
             assert isinstance(before, ResponsePhase)
             return SetsPhase(before, self.config, seed)
-        return DiffusionPhase(self.codec, self.network, self.config.diffusion, self.cells, self.held_out, seed,
-                              self.device)
+        config = self.config
+        return DiffusionPhase(self.codec, self.network, config.diffusion, self.cells, self.held_out, seed, self.device,
+                              self.terms, self.table, config.precision, config.gradient_checkpointing, config.compile)
 
 
 def train(job: JobDir, prepared: Prepared, config: TrainConfig, *, resume: bool) -> Iterator[Event]:
@@ -122,6 +137,7 @@ def train(job: JobDir, prepared: Prepared, config: TrainConfig, *, resume: bool)
     """
     torch.set_num_threads(process.threads_for(config.threads))
     training = Training(prepared, config)
+    training.group = distributed.join()
     return _Run(job, training, resume).events()
 
 
@@ -131,6 +147,8 @@ class _Run:
     def __init__(self, job: JobDir, training: Training, resume: bool) -> None:
         self.job, self.training, self.config = job, training, training.config
         self.names = PHASES[self.config.task]
+        if self.config.codec.kind == "genes":
+            self.names = self.names[1:]  # there is nothing to learn
         if self.config.task == "perturb" and self.config.perturb.spread == "moved":
             self.names = self.names[:-1]
         self.offsets, self.total = self._plan()
@@ -140,8 +158,11 @@ class _Run:
             if self.saved[1]["fingerprint"] != self.config.fingerprint:
                 raise ScdiffError("The run cannot be resumed.", "Its checkpoint was made from other data.",
                                   "Start a new run on this dataset.")
-        else:
+        elif training.group.writes:
             write_reference(job, training.prepared, self.config, training.sizes, training.rows)
+        if self.config.diffusion.schedule_file is not None:
+            training.table = self.saved[0][TABLE] if self.saved else custom_schedule.tabulate(
+                custom_schedule.find(job.path.parent.parent, self.config.diffusion.schedule_file), self.config.run_code)
         self.losses: list[Tensor] = []
         self.event_at = self.save_at = time.monotonic()
         self.speed, self.shown, self.taken = 0.0, 0.0, 0
@@ -176,13 +197,14 @@ class _Run:
     def _phase(self, phase: Phase) -> Generator[Event, None, bool]:
         """Take the steps of a phase; returns True (to `yield from`) if it was asked to stop."""
         preview = None
-        if isinstance(phase, DiffusionPhase):
+        group = self.training.group
+        if isinstance(phase, DiffusionPhase) and group.writes:
             preview = Preview(self.job, self.training.prepared, self.training.cells, self.training.rows,
                               self.config.preview_every_s)
         every = (phase.check_every if isinstance(phase, DiffusionPhase)
                  else max(1, math.ceil(phase.steps / CODEC_CHECKS)))
         while not phase.finished:
-            if self.job.stop_requested():
+            if group.first(self.job.stop_requested()):
                 self._save(phase)
                 yield self._event(phase, None, stopped=True)
                 return True
@@ -193,8 +215,8 @@ class _Run:
                 self._take_losses(phase)
                 if not phase.comparable:
                     self.shown = phase.learnt()
-                loss_test = self._finite(phase, phase.held_out())
-                if isinstance(phase, DiffusionPhase) and phase.check(loss_test):
+                loss_test = self._finite(phase, group.first(phase.held_out()))
+                if isinstance(phase, DiffusionPhase) and phase.check(loss_test) and group.writes:
                     checkpoint.save(checkpoint.path_of(self.job, checkpoint.BEST), phase.result(),
                                     self._meta(phase, {"phase": phase.name, "step": phase.step,
                                                        "held_out": loss_test}))
@@ -249,7 +271,11 @@ class _Run:
     def _save(self, phase: Phase) -> None:
         """Write the checkpoint `last`."""
         self._take_losses(phase)
+        if not self.training.group.writes:
+            return
         tensors, meta = phase.state()
+        if self.training.table is not None:
+            tensors[TABLE] = self.training.table
         checkpoint.save(checkpoint.path_of(self.job, checkpoint.LAST), tensors, self._meta(phase, meta))
         self.save_at = time.monotonic()
 

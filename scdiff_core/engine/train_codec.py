@@ -12,7 +12,9 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.batches import Cells, Minibatch
 from scdiff_core.engine.device import adam, autocast
 from scdiff_core.engine.phase import Phase
+from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.codec import VAE, Codec, Posterior
+from scdiff_core.nn.genes import GenesCodec
 from scdiff_core.nn.likelihood import Values
 from scdiff_core.nn.pca import PCACodec
 from scdiff_core.nn.prior import MixturePrior
@@ -24,17 +26,32 @@ KL_WARM_UP = 0.2  # share of the steps over which the weight of the KL term rise
 SETTLE = 0.67  # share of the steps after which dropout ends: the decoder is to know the codes as they will be
 PIECE = 10_000  # cells that are looked at together
 PCA_STEPS = 300  # enough for the few parameters of the PCA codec
+MOST_GENES = 5000  # that a diffusion of the genes themselves is for
 
 
 def build_codec(config: CodecConfig, n_genes: int, counts: bool, positive: bool, n_pca: int) -> Codec:
-    """Return an untrained codec; its sizes come from the configuration and the data alone."""
+    """Return an untrained codec; its sizes come from the configuration and the data alone.
+
+    Raises
+    ------
+    ScdiffError
+        There are too many genes to be diffused as they are.
+    """
+    if config.kind == "genes":
+        if n_genes > MOST_GENES:
+            raise ScdiffError("The diffusion cannot be of the genes themselves.",
+                              f"There are {n_genes:,}; it is for {MOST_GENES:,} at most.",
+                              "Prepare the data with fewer genes (2,000 are usual), or choose another codec.")
+        return GenesCodec(n_genes, counts, positive)
     if config.kind == "pca":
         return PCACodec(n_genes, min(config.n_latent, n_pca), counts, positive, config.stray)
     return VAE(n_genes, config.n_latent, config.hidden, counts, positive, config.dropout, config.stray)
 
 
 def codec_steps(config: CodecConfig) -> int:
-    """Return how many steps the codec is trained for."""
+    """Return how many steps the codec is trained for; none where there is nothing to learn."""
+    if config.kind == "genes":
+        return 0
     return config.steps if config.kind == "vae" else min(config.steps, PCA_STEPS)
 
 
@@ -49,8 +66,20 @@ def start_codec(codec: Codec, prepared: Prepared, rows: np.ndarray) -> None:
         largest = max(largest, float(piece.max()))
     level = sums / (total.sum() if codec.counts else len(rows))
     codec.start_at(torch.from_numpy(level.astype(np.float32)), largest)
+    if isinstance(codec, GenesCodec) and not codec.counts:
+        codec.smallest.copy_(torch.from_numpy(smallest(prepared, rows)))
     if isinstance(codec, PCACodec):
         codec.set_components(torch.from_numpy(prepared.pca_mean), torch.from_numpy(prepared.pca_components))
+
+
+def smallest(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    """Return the least value above zero of each gene among some cells, float32 [G]; 0 where none is exactly zero."""
+    least, zeros = np.full(prepared.n_genes, np.inf, np.float32), np.full(prepared.n_genes, len(rows))
+    for start in range(0, len(rows), PIECE):
+        part = prepared.counts[rows[start:start + PIECE]]
+        np.minimum.at(least, part.indices[part.data > 0], part.data[part.data > 0])
+        zeros -= np.bincount(part.indices[part.data != 0], minlength=prepared.n_genes)
+    return np.where((zeros > 0) & np.isfinite(least), least, 0).astype(np.float32)
 
 
 class CodecPhase(Phase):
@@ -61,8 +90,9 @@ class CodecPhase(Phase):
     """
 
     def __init__(self, codec: Codec, config: CodecConfig, cells: Cells, held_out: Cells, seed: int,
-                 device: torch.device) -> None:
+                 device: torch.device, precision: str = "auto") -> None:
         self.codec, self.config, self.cells, self.kept, self.device = codec, config, cells, held_out, device
+        self.precision = precision
         self.watched = cells.some(len(held_out))
         dispersions = codec.dispersion_parameters()
         own = {id(p) for p in dispersions}
@@ -79,15 +109,17 @@ class CodecPhase(Phase):
         self.comparable = config.thin == 1 or not cells.counts_like or not isinstance(codec, VAE)
 
     def _loss(self, seen: Minibatch, total: Tensor, values: Values, kl_weight: float,
-              generator: torch.Generator) -> Tensor:
+              noise: torch.Generator | Tensor) -> Tensor:
         """Return the negative evidence lower bound of each cell, [B]: its values, given codes of what was seen.
 
-        The divergence of the codes from the prior is estimated at the one draw (Kingma and Welling 2014, eq. 6).
+        `noise` [B, D], or where it comes from, draws the codes. Their divergence from the prior is estimated at that
+        one draw (Kingma and Welling 2014, eq. 6).
         """
         codec = self.codec
-        with autocast(self.device):
+        with autocast(self.device, self.precision):
             posterior = codec.encode(seen.log1p, seen.total)
-            z = posterior.sample(generator)
+            z = (posterior.sample(noise) if isinstance(noise, torch.Generator)
+                 else posterior.mean + posterior.std * noise.to(posterior.mean))
             if codec.counts:
                 z = torch.cat([z[:, :codec.n_latent], codec.depth(total)], 1)
             likelihood = codec.decode(z)
@@ -108,14 +140,21 @@ class CodecPhase(Phase):
         kl_weight = config.kl_weight * min(1.0, (self.step + 1) / (KL_WARM_UP * self.steps))
         if self.comparable:
             seen = self.cells.take(rows)
-            loss = self._loss(seen, seen.total, seen.values, kl_weight, generator).mean()
+            total, values = seen.total, seen.values
         else:
             share = config.thin + (1 - config.thin) * float(torch.rand((), generator=generator))
             seen, total, values = self.cells.thinned(rows, share, generator)
-            loss = self._loss(seen, total, values, kl_weight, generator).mean()
+        noise: torch.Generator | Tensor = generator
+        if not self.group.alone:  # all draw what one would, and take their part
+            own = self.group.part(config.minibatch)
+            noise = torch.randn((config.minibatch, self.codec.n_dims), generator=generator)[own]
+            seen, total, values = seen.part(own), total[own], values.part(own)
+        loss = self._loss(seen, total, values, kl_weight, noise).mean()
         self.descend(loss + self.codec.penalty() / len(self.cells))
         self.step += 1
-        return loss.detach()
+        loss = loss.detach()
+        self.group.average([loss])
+        return loss
 
     def held_out(self) -> float:
         """Return the negative evidence lower bound of the held-out cells, in nats a cell."""

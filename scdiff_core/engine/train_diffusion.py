@@ -10,29 +10,31 @@ import torch
 from torch import Tensor
 
 from scdiff_core.config import DiffusionConfig
-from scdiff_core.diffusion.denoiser import Preconditioned
-from scdiff_core.diffusion.loss import EMA, NoiseLevels, denoising_loss
-from scdiff_core.diffusion.schedule import Cosine
+from scdiff_core.diffusion.loss import EMA, denoising_loss, weighted_error
+from scdiff_core.diffusion.terms import Terms
 from scdiff_core.engine import checkpoint
 from scdiff_core.engine.batches import Cells
 from scdiff_core.engine.calibrate import encode
-from scdiff_core.engine.device import adam, autocast
+from scdiff_core.engine.device import adam, autocast, compiled
 from scdiff_core.engine.phase import Phase
-from scdiff_core.nn.backbone import Backbone
+from scdiff_core.engine.schedules import STANDARD, denoiser_of, levels
+from scdiff_core.nn.backbone import Backbone, Conditioned
 from scdiff_core.nn.codec import Codec
 from scdiff_core.nn.condition import Condition
+from scdiff_core.nn.transformer import ProgramTransformer
 
 CHECKS = 40  # looks at the held-out loss in a full phase
 REPEATS = 1024  # held-out cells are repeated, with other noise, to about this many
 WITHIN = 0.005  # losses this near to the best (1 is knowing nothing) count as equal, and the later wins
-LEVELS = NoiseLevels()
-# for sampling alone: points even in the angle serve data of unit spread best, and less noise than a tenth tells
-# nothing, since the latents of a cell are not known that well (benchmarks/samplers.py)
-SCHEDULE = Cosine(ratio_min=0.1, ratio_max=20.0)
+SCHEDULE = STANDARD  # of models of perturbations, and of designing: their denoisers serve any schedule
+TABLE = "schedule.log_ratio"  # a custom schedule in a checkpoint
 
 
-def build_backbone(config: DiffusionConfig, n_dims: int, n_values: tuple[int, ...], n_continuous: int) -> Backbone:
+def build_backbone(config: DiffusionConfig, n_dims: int, n_values: tuple[int, ...], n_continuous: int) -> Conditioned:
     """Return an untrained network."""
+    if config.backbone == "transformer":
+        return ProgramTransformer(n_dims, config.programs, config.program_width, config.depth, n_values, n_continuous,
+                                  config.dropout)
     return Backbone(n_dims, config.width, config.depth, n_values, n_continuous, config.dropout)
 
 
@@ -45,11 +47,20 @@ class DiffusionPhase(Phase):
         Calibrated; it is not trained any more.
     network
         What is trained; `average` is the moving average of its weights that is used afterwards.
+    terms
+        What is added to the loss; None for nothing.
+    table
+        Of a custom schedule.
+    precision, recompute, fast
+        Of the arithmetic (`device.autocast`), whether blocks are gone through again on the way back, and whether the
+        network is to be compiled (`device.compiled`).
     """
 
-    def __init__(self, codec: Codec, network: Backbone, config: DiffusionConfig, cells: Cells, held_out: Cells,
-                 seed: int, device: torch.device) -> None:
+    def __init__(self, codec: Codec, network: Conditioned, config: DiffusionConfig, cells: Cells, held_out: Cells,
+                 seed: int, device: torch.device, terms: Terms | None = None, table: Tensor | None = None,
+                 precision: str = "auto", recompute: bool = False, fast: bool = False) -> None:
         self.codec, self.network, self.config, self.device = codec, network, config, device
+        self.terms, self.table, self.precision = terms, table, precision
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.ema = EMA(network, config.ema)
         super().__init__("diffusion", config.steps, {"codec": codec, "network": network},
@@ -57,14 +68,18 @@ class DiffusionPhase(Phase):
                               config.weight_decay), seed, device)
         self.condition, self.unknown = cells.condition, cells.condition.rows(slice(0, 1)).null()
         self.latents = encode(codec, cells)  # they stay on the device
-        self.denoiser = Preconditioned(network, SCHEDULE)
+        self.denoiser = denoiser_of(network, config, table)
+        self.levels = levels(config, table)
+        network.recompute = recompute
+        if fast:
+            compiled(network, codec.n_dims, self.unknown, device)
         self.check_every = max(1, math.ceil(config.steps / CHECKS))
         self.best, self.worse = math.inf, 0
         draws = torch.Generator().manual_seed(0)
         kept = encode(codec, held_out)
         rows = torch.arange(len(held_out)).repeat(math.ceil(REPEATS / len(held_out)))
         self.kept = (kept.sample(rows, draws), held_out.condition.rows(rows.to(device)),
-                     LEVELS.draw(len(rows), draws).to(device),
+                     self.levels.draw(len(rows), draws).to(device),
                      torch.randn((len(rows), codec.n_dims), generator=draws).to(device))
 
     @property
@@ -89,21 +104,28 @@ class DiffusionPhase(Phase):
         gone = gone.to(self.device)
         condition = Condition(torch.where(gone[:, :k], self.unknown.codes, known.codes),
                               torch.where(gone[:, k:], self.unknown.conts, known.conts), known.n_values)
-        sigma = LEVELS.draw(n, generator).to(self.device)
-        return x0, condition, sigma, normal()
+        sigma = self.levels.draw(n, generator).to(self.device)
+        noise = normal()
+        if self.group.alone:
+            return x0, condition, sigma, noise
+        own = self.group.part(n)  # all draw what one would, and take their part
+        return x0[own], condition.rows(own), sigma[own], noise[own]
 
     def advance(self) -> Tensor:
         """Take one step; on CUDA without a wait for the device."""
         self.network.train()
         x0, condition, sigma, noise = self._minibatch()
-        with autocast(self.device):
-            loss = denoising_loss(self.denoiser, x0, condition, sigma, noise).mean()
-        self.descend(loss)
+        with autocast(self.device, self.precision):
+            x0_hat = self.denoiser.at(x0 + sigma[:, None] * noise, sigma, condition)
+            loss = weighted_error(self.denoiser, x0_hat, x0, sigma).mean()
+        self.descend(loss if self.terms is None else loss + self.terms(x0_hat, x0, sigma))
         self.ema.update(self.network)
         self.step += 1
-        return loss.detach()
+        loss = loss.detach()
+        self.group.average([loss])
+        return loss
 
-    def averaged(self) -> Backbone:
+    def averaged(self) -> Conditioned:
         """Return the network with the average weights of now."""
         self.average.load_state_dict(self.ema.weights)
         return self.average
@@ -112,7 +134,7 @@ class DiffusionPhase(Phase):
     def held_out(self) -> float:
         """Return the denoising loss of the held-out cells under the average weights; 1 is knowing nothing."""
         x0, condition, sigma, noise = self.kept
-        denoiser = Preconditioned(self.averaged(), SCHEDULE)
+        denoiser = denoiser_of(self.averaged(), self.config, self.table)
         parts = [denoising_loss(denoiser, x0[i:i + 1024], condition.rows(slice(i, i + 1024)),
                                 sigma[i:i + 1024], noise[i:i + 1024]).sum() for i in range(0, len(x0), 1024)]
         return float(torch.stack(parts).sum()) / len(x0)
@@ -128,6 +150,8 @@ class DiffusionPhase(Phase):
         """Return everything that the next step depends on."""
         tensors, meta = super().state()
         tensors |= checkpoint.named(self.ema.weights, "average")
+        if self.table is not None:
+            tensors[TABLE] = self.table
         best = self.best if math.isfinite(self.best) else None
         return tensors, {**meta, "ema_step": self.ema.step, "best": best, "worse": self.worse}
 
@@ -143,4 +167,5 @@ class DiffusionPhase(Phase):
     def result(self) -> dict[str, Tensor]:
         """Return what generating needs: the codec, and the average weights."""
         return (checkpoint.named(self.codec.state_dict(), "codec")
-                | checkpoint.named(self.ema.weights, "average"))
+                | checkpoint.named(self.ema.weights, "average")
+                | ({} if self.table is None else {TABLE: self.table}))

@@ -28,7 +28,6 @@ from scdiff_core.engine.code_response import CELLS, CodeResponse
 from scdiff_core.engine.phase import Phase
 from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.codec import Codec
-from scdiff_core.workspace import JobDir, Workspace
 
 MOST_CONTROLS = 20_000  # control cells that a model keeps to start from
 
@@ -36,33 +35,6 @@ MOST_CONTROLS = 20_000  # control cells that a model keeps to start from
 def check_task(prepared: Prepared) -> tuple[str, ...]:
     """Check that a dataset can teach what perturbations do; returns warnings. Raises `ScdiffError` if not."""
     return check(prepared)
-
-
-def begin_with(codec: Codec, prepared: Prepared, config: TrainConfig) -> None:
-    """Put the codec of another run into a new one, to be trained further.
-
-    Raises
-    ------
-    ScdiffError
-        The run is not there or not trained, or its genes or the shape of its codec are others.
-    """
-    assert config.perturb.pretrained is not None and prepared.path is not None
-    name = config.perturb.pretrained
-    job = JobDir(Path(name), "train") if "/" in name else Workspace(prepared.path.parent.parent).open("train", name)
-    state, _ = checkpoint.load(checkpoint.path_of(job, checkpoint.BEST))
-    _, about = checkpoint.load(checkpoint.path_of(job, checkpoint.REFERENCE))
-    genes = np.array(about["genes"], str)
-    what = f"The codec of '{job.id}' cannot be trained further on '{prepared.name}'."
-    if not np.array_equal(genes, prepared.genes):
-        shared = len(np.intersect1d(genes, prepared.genes))
-        raise ScdiffError(what, f"They have to have the same {prepared.n_genes:,} genes in the same order; "
-                          f"{shared:,} are shared.", "Prepare both data sets with the same genes (--keep-genes).")
-    try:
-        codec.load_state_dict(checkpoint.under(state, "codec"))
-    except RuntimeError:
-        raise ScdiffError(what, "Its codec has another shape.",
-                          "Use the same preset and the same codec settings for both.") from None
-    codec.fit_total(torch.from_numpy(np.asarray(prepared.total_counts[prepared.rows(keys.TRAIN)], np.float32)))
 
 
 def read_embeddings(prepared: Prepared, rows: np.ndarray, config: PerturbConfig) -> tuple[emb.Embedding, ...]:

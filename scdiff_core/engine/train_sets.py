@@ -172,7 +172,7 @@ class SetsPhase(Phase):
             real = prepared.project(prepared.log1p(arm.rows))
             apart.append([e_distance(prepared.project(mover.log1p(*cells).numpy()), real)
                           for goal in (torch.from_numpy(v.astype(np.float32)) for v in (shift, arms.shift[a]))
-                          for cells in (mover.to(None, goal, depth), mover.drawn(z, goal, generator))])
+                          for cells in (mover.to(goal, depth), mover.drawn(z, goal, generator))])
         return verdict(np.array(apart).reshape(-1, 4), self.options.spread)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -58,7 +58,7 @@ PLACES = {  # of what stands elsewhere: module of the engine and function, which
     "compare": ("explore_ops", "compare"), "score": ("explore_ops", "score"),
     "predict": ("perturb_ops", "predict"), "next": ("perturb_ops", "next_experiments"),
     "routes": ("routes_ops", "routes"), "regulators": ("routes_ops", "rank_regulators"),
-    "signatures": ("routes_ops", "rank_signatures"),
+    "signatures": ("routes_ops", "rank_signatures"), "fetch_regulons": ("routes_ops", "fetch_regulons"),
     "design_open": ("design_ops", "open_"), "feasibility": ("design_ops", "feasibility"),
     "propose": ("design_ops", "propose_rows"), "design": ("design_ops", "design"),
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from scdiff_core import keys
 from scdiff_core.nn import quantiles, strays
 from scdiff_core.nn.layers import mlp
 from scdiff_core.nn.library_size import LibrarySize
@@ -124,6 +125,13 @@ class Codec(nn.Module):
         """Return the distribution of the values, before the table of quantiles, of latents z [B, D]."""
         depth = z[:, self.n_latent:] if self.counts else None
         return self._likelihood(z[:, : self.n_latent] * self.scale + self.shift, depth)
+
+    def level(self, z: Tensor) -> Tensor:
+        """Return the expression that latents z [B, D] say, before any bound, [B, G]; log1p at 10,000 a cell."""
+        likelihood = self.decode(z)
+        if not isinstance(likelihood, NegativeBinomial):
+            return likelihood.mean
+        return torch.log1p(keys.TARGET_SUM * (likelihood.log_mean - self.library.log_total(z[:, -1:])).exp())
 
     def sample(self, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw cells from latents z [B, D].

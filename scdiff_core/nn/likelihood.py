@@ -8,10 +8,11 @@ are discrete), and its inverse. Sampling goes through the inverse, so that a tab
 
 from __future__ import annotations
 
+from scdiff_core.nn.exact import AsTheyAre, Rounded
 from scdiff_core.nn.hurdle_normal import HurdleNormal
 from scdiff_core.nn.negative_binomial import NegativeBinomial
 from scdiff_core.nn.values import Values
 
-__all__ = ["HurdleNormal", "Likelihood", "NegativeBinomial", "Values"]
+__all__ = ["AsTheyAre", "HurdleNormal", "Likelihood", "NegativeBinomial", "Rounded", "Values"]
 
-Likelihood = NegativeBinomial | HurdleNormal
+Likelihood = NegativeBinomial | HurdleNormal | Rounded | AsTheyAre

@@ -59,6 +59,11 @@ class PCACodec(Codec):
         assert self.spread is not None
         return self.spread(log_mean)
 
+    def level(self, z: Tensor) -> Tensor:
+        """Return the expression that components say, [B, G], also below zero."""
+        raw = z[:, :self.n_latent] * self.scale + self.shift
+        return raw @ self.components + self.centre
+
     def penalty(self) -> Tensor:
         """Return minus the log prior of the shares of strays, in nats."""
         return super().penalty() if self.spread is None else self.spread.penalty()

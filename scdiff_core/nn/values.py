@@ -37,6 +37,13 @@ class Values:
         """The gene of each non-zero value, [nnz]."""
         return self.index - self.cell * self.shape[1]
 
+    def part(self, cells: slice) -> Values:
+        """Return the values of some cells (a slice with both ends)."""
+        n_genes = self.shape[1]
+        low, high = cells.start * n_genes, cells.stop * n_genes
+        here = (self.index >= low) & (self.index < high)
+        return Values((cells.stop - cells.start, n_genes), self.index[here] - low, self.value[here])
+
     def dense(self) -> Tensor:
         """Return the values as a [B, G] matrix."""
         out = torch.zeros(self.shape[0] * self.shape[1], dtype=self.value.dtype, device=self.value.device)

@@ -7,7 +7,9 @@ import torch
 
 from scdiff_core.diffusion.objective import Linear
 from scdiff_core.diffusion.schedule import Cosine, Karras
-from scdiff_core.diffusion.twisted import GradientGuidance, TwistedSMC, log_twist, resample, unknown_at
+from scdiff_core.diffusion.twist import log_twist, unknown_at
+from scdiff_core.diffusion.twisted import GradientGuidance, TwistedSMC, resample
+from scdiff_core.diffusion.twisted import draw as draw_by_weight
 from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
 
@@ -107,6 +109,21 @@ def test_resampling_is_in_proportion_and_by_island():
     weight = torch.tensor([[0.5, 0.25, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]).log()
     taken = resample(weight, torch.Generator().manual_seed(0))
     assert taken[0].tolist().count(0) == 2 and 3 not in taken[0].tolist() and taken[1].tolist() == [3, 3, 3, 3]
+
+
+def test_cells_are_drawn_as_likely_as_they_weigh_and_none_twice():
+    weight = torch.tensor([4.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0], dtype=torch.float64)
+    generator, n, times = torch.Generator().manual_seed(0), 3, 4000
+    taken = [draw_by_weight(weight.log(), n, generator) for _ in range(times)]
+    assert all(len(set(rows.tolist())) == n for rows in taken)
+    often = torch.bincount(torch.cat(taken), minlength=7) / times
+    # the first would be in 3 * 4 / 8 times: it is always, and the two places left are dealt out among the others
+    exact = torch.tensor([1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.0])
+    assert torch.allclose(often, exact, atol=0.03)
+    assert sorted(draw_by_weight(weight.log(), 6, generator).tolist()) == [0, 1, 2, 3, 4, 5]
+    assert sorted(draw_by_weight(weight.log(), 9, generator).tolist()) == [0, 1, 2, 3, 4, 5]
+    far = torch.tensor([0.0, -2000.0, -3000.0, -torch.inf])
+    assert 0 in draw_by_weight(far, 2, generator).tolist() and len(draw_by_weight(far, 2, generator)) == 2
 
 
 def test_an_objective_that_is_not_finite_is_told():

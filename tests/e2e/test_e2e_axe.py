@@ -96,7 +96,7 @@ def test_no_page_of_the_demo_has_a_serious_violation(
     found += in_both_schemes(page, axe, "Data, quality")
     go(page, "Home")
     page.get_by_role("button", name="Show me round").click()
-    page.get_by_text("1 of 5").wait_for(timeout=LONG)
+    page.get_by_text("1 of 6").wait_for(timeout=LONG)
     settle(page)
     found += in_both_schemes(page, axe, "The tour")
     assert found == [], "\n".join(found)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SESSIONS, LONG = 10, 240_000
-PAGES = ("Data", "Train", "Generate", "Perturb", "Runs", "Methods")
+PAGES = ("Data", "Train", "Generate", "Design", "Perturb", "Runs", "Methods")
 
 
 @pytest.mark.slow

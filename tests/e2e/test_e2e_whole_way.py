@@ -196,7 +196,7 @@ def test_no_page_of_an_empty_workspace_has_a_serious_violation(browser_page: Pag
     page.get_by_role("button", name="Try the demo").wait_for(timeout=LONG)
     settle(page)
     found = in_both_schemes(page, axe, "Home")
-    for name in ("Data", "Train", "Generate", "Perturb", "Runs", "Methods"):
+    for name in ("Data", "Train", "Generate", "Design", "Perturb", "Runs", "Methods"):
         go(page, name)
         settle(page)
         found += in_both_schemes(page, axe, name)

@@ -246,7 +246,7 @@ def test_values_that_are_no_counts(tmp_path: Path) -> None:
 def test_cells_that_are_not_moved_stay_what_they_are(model: PerturbModel) -> None:
     cells = move.tensors(model.controls.cells.take(np.arange(20)), True)
     mover = move.Mover(model.codec, cells, torch.Generator().manual_seed(0))
-    values, total = mover.to(torch.zeros(model.codec.n_dims))
+    values, total = mover.here.read(torch.zeros(model.codec.n_genes))
     same = (values == cells.values.dense()).float().mean()
     assert same > 0.999
     assert torch.allclose(total, cells.total, rtol=0.05)

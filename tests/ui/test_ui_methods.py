@@ -63,7 +63,7 @@ def test_every_page_of_the_bar_has_a_help_with_an_example() -> None:
 
 
 def card(at: AppTest) -> str:
-    return next((m.value for m in at.markdown if " of 5 · " in m.value or "The tour waits" in m.value), "")
+    return next((m.value for m in at.markdown if " of 6 · " in m.value or "The tour waits" in m.value), "")
 
 
 def test_the_tour_goes_from_page_to_page_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_the_tour_goes_from_page_to_page_and_back(tmp_path: Path, monkeypatch: p
     at.run()
     assert "The tour waits on the *Train* page" in card(at)
     at.switch_page("pages/train.py").run()
-    assert card(at).startswith("**3 of 5 · Watch a model learn")
+    assert card(at).startswith("**3 of 6 · Watch a model learn")
     at.button(key="tour_dismiss").click().run()
     assert card(at) == "" and read_json(tmp_path / tour.FILE) == {"seen": True}
     at.switch_page("pages/home.py").run()
@@ -88,6 +88,6 @@ def test_the_tour_s_last_step_ends_it(tmp_path: Path, monkeypatch: pytest.Monkey
     at = open_methods(tmp_path, monkeypatch)
     at.session_state[tour.STEP] = len(tour.STEPS) - 1
     at.run()
-    assert "5 of 5" in card(at) and not [b for b in at.button if b.key == "tour_next"]
+    assert "6 of 6" in card(at) and not [b for b in at.button if b.key == "tour_next"]
     at.button(key="tour_done").click().run()
     assert card(at) == "" and not at.exception

@@ -24,7 +24,9 @@ class Figures:
     met, rows
         Share that meets all hard rows, and each row.
     unreal
-        Share that lies farther from the training cells than 95 % of held-out real cells do.
+        Share that lies farther from the training cells than 95 % of held-out real cells do, in principal components.
+    unreal_codes
+        The same in the model's codes, before counts are drawn; None where codes are not known.
     auc
         How well a forest tells them from the real cells of their neighbourhood (0.5: not at all).
     diversity
@@ -44,6 +46,7 @@ class Figures:
     diversity: float | None = None
     energy: float | None = None
     note: str = ""
+    unreal_codes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class DesignReport:
     side_effects
         Genes that differ from the reference besides those asked for, the strongest first.
     reference
-        In words, the real cells that side effects are told against.
+        In words, the real cells that side effects and programs are told against.
+    programs
+        Gene sets, those of the target first (`analysis.design.programs_of.compare`).
     neighbours
         Shares of types, batches and other labels among the nearest real cells, and which these are most often.
     moved
@@ -124,8 +129,9 @@ def percent(share: float) -> str:
 def figures_table(report: DesignReport) -> str:
     """Return the figures as csv text, one set a line."""
     names = [row["words"] for row in report.rows]
-    header = ["cells", "n", "meet all", *names, "look unreal", "auc", "diversity", "e_distance", "note"]
-    return _csv(header, [[f.name, f.n, f.met, *f.rows, f.unreal, f.auc, f.diversity, f.energy, f.note]
+    header = ["cells", "n", "meet all", *names, "look unreal", "look unreal in codes", "auc", "diversity", "e_distance",
+              "note"]
+    return _csv(header, [[f.name, f.n, f.met, *f.rows, f.unreal, f.unreal_codes, f.auc, f.diversity, f.energy, f.note]
                          for f in report.figures])
 
 
@@ -133,6 +139,12 @@ def side_effects_table(report: DesignReport) -> str:
     """Return the genes that changed as csv text."""
     names = ["gene", "log2fc", "score", "pval_adj", "mean_designed", "mean_reference", "asked"]
     return _csv(names, [[row[n] for n in names] for row in report.side_effects])
+
+
+def programs_table(report: DesignReport) -> str:
+    """Return the programs as csv text."""
+    names = ["program", "asked", "n_genes", "designed", "reference", "activity", "pval_adj"]
+    return _csv(names, [[row[n] for n in names] for row in report.programs])
 
 
 def neighbours_table(report: DesignReport) -> str:

@@ -1,0 +1,119 @@
+"""What the benchmark of the modes of generation learns from: cells with some combinations, types or times held out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import stages
+from scdiff_core.config import HoldOut, PrepareConfig, Roles, TrainConfig, override, validate
+from scdiff_core.data.prepared import Prepared
+from scdiff_core.workspace import JobDir, Workspace
+
+KANG, PANCREAS = "kang_ifnb_counts.h5ad", "pancreas_e15_timecourse.h5ad"
+CLUSTERS = ("Ductal", "Ngn3 low", "Ngn3 high", "Pre-endocrine", "Beta", "Alpha", "Delta", "Epsilon")  # by their number
+STAGE = (0, 1, 2, 3, 4, 4, 4, 4)  # of each: the known order of differentiation (Bastidas-Ponce et al. 2019)
+COMBINATIONS = (("CD14 Mono", "stim"), ("CD4 Naive T", "stim"), ("B", "ctrl"))
+PRESET = "quick"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is trained for: a file, its columns, and what is held out of it.
+
+    `hold_out` has one tuple of (column, value) pairs for each rule: the cells that have all of them.
+    """
+
+    name: str
+    file: str
+    roles: Roles
+    hold_out: tuple[tuple[tuple[str, str], ...], ...] = ()
+
+
+QUESTIONS = {q.name: q for q in (
+    Question("combinations", KANG, Roles(cell_type="cell_type", perturbation="condition", control="ctrl"),
+             tuple((("cell_type", c), ("condition", s)) for c, s in COMBINATIONS)),
+    Question("unlabelled", KANG, Roles(cell_type="cell_type")),
+    Question("types", PANCREAS, Roles(cell_type="type"), ((("type", "Ngn3 high"),),)),
+    Question("time", PANCREAS, Roles(time="stage"), ((("type", "Ngn3 high"),),)),
+    # the settings of trajectories were chosen on these: other cells are held out than those that they are judged by
+    Question("types-choosing", PANCREAS, Roles(cell_type="type"),
+             ((("type", "Ngn3 low"),), (("type", "Pre-endocrine"),))),
+)}
+
+
+def source(file: str) -> Path:
+    """Return a file to prepare: that of the pancreas with its clusters named and staged."""
+    import anndata
+
+    path = stages.DATA / file
+    if file != PANCREAS:
+        return path
+    made = stages.CACHE / "modes" / "pancreas_named.h5ad"
+    if not made.is_file():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        adata = anndata.read_h5ad(path)
+        cluster = adata.obs["clusters"].astype(int).to_numpy()
+        adata.obs["type"] = [CLUSTERS[c] for c in cluster]
+        adata.obs["stage"] = [float(STAGE[c]) for c in cluster]
+        adata.layers.clear()
+        adata.write_h5ad(made)
+    return made
+
+
+def prepare(workspace: Workspace, question: Question, seed: int) -> JobDir:
+    """Prepare the file of a question with its cells held out, once for each seed of the split."""
+    rules = tuple(HoldOut(column=first[0], values=(first[1],),
+                          also=tuple(HoldOut(column=c, values=(v,)) for c, v in more))
+                  for first, *more in question.hold_out)
+    asked = PrepareConfig(source=str(source(question.file)), name="modes", roles=question.roles, hold_out=rules,
+                          seed=seed)
+    key = stages.digest(asked.model_dump(mode="json", exclude={"source", "name"}), question.file)
+    job, done = stages._begin(workspace, asked.model_copy(update={"name": f"modes-{question.name}-{seed}-{key}"}),
+                              f"modes-{question.name}-{seed}-{key}", False)
+    if done is None:
+        from scdiff_core.data import prepare as module
+
+        module.prepare(job.config(), job, lambda words, fraction: None)
+        stages._end(job, {"name": question.name})
+    return job
+
+
+def model_of(workspace: Workspace, question: Question, seed: int, preset_name: str = PRESET,
+             settings: tuple[str, ...] = ()) -> tuple[Prepared, JobDir]:
+    """Return the prepared cells of a question and a run trained on them.
+
+    What is there already is taken, also where the code has changed since: the weights of the standard path are the same
+    from version to version. `.bench/modes` and the folders `modes-*` may be removed to begin anew.
+    """
+    from scdiff_core.engine.presets import preset
+
+    dataset = prepare(workspace, question, seed)
+    prepared = Prepared.open(dataset)
+    codec, diffusion = preset(preset_name, prepared.values)
+    config = override(validate(TrainConfig, {
+        "dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": preset_name, "codec": codec,
+        "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"), settings)
+    key = stages.digest(dataset.id, prepared.fingerprint, preset_name, settings, seed)
+    job, done = stages._begin(workspace, config, f"modes-{question.name}-{seed}-{key}", False)
+    if done is None:
+        from scdiff_core.engine.train import train
+
+        began = time.process_time()
+        for event in train(job, prepared, config, resume=False):
+            if event.loss_test is not None:
+                stages.say(f"\r{job.id}: {event.phase} {event.step}/{event.total}  ", end="")
+        stages.say("")
+        stages._end(job, {"seconds": time.process_time() - began})
+    return prepared, job
+
+
+def train_all(workspace: Workspace, seeds: Iterable[int], names: Iterable[str] = tuple(QUESTIONS), **how: Any) -> None:
+    """Train every model of the benchmark, those of the first seed first."""
+    for seed in seeds:
+        for name in names:
+            if seed == 0 or not name.endswith("-choosing"):
+                model_of(workspace, QUESTIONS[name], seed, **how)
