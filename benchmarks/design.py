@@ -33,7 +33,7 @@ from scdiff_core.engine.design import condition_of, design, prepare
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.generate import conditions
 from scdiff_core.engine.latent_edit import edit
-from scdiff_core.engine.realism import ground_of, log1p_of, sampled
+from scdiff_core.engine.realism import codes_of, ground_of, log1p_of, mild_of, sampled
 from scdiff_core.engine.steps import follow
 from scdiff_core.target import parse
 from scdiff_core.workspace import Workspace, write_json
@@ -108,12 +108,6 @@ def as_real(case: data.Case, z: torch.Tensor) -> Denoised:
     return Denoised(case.model, np.arange(n), z, np.full(n, ""), np.zeros((n, 0), np.int64), np.zeros((n, 0)))
 
 
-def denoised_points(case: data.Case, z: torch.Tensor) -> np.ndarray:
-    """Return codes as points [n, P]: denoised expression in the dataset's principal components."""
-    of = as_real(case, z)._levels(torch.arange(len(case.model.genes)))
-    return case.prepared.project(of.numpy())
-
-
 def cell_points(case: data.Case, z: torch.Tensor, seed: int) -> np.ndarray:
     """Return codes as points [n, P]: cells with their counts drawn, in the same components."""
     values, totals = sampled(case.model, z, torch.Generator().manual_seed(seed))
@@ -150,6 +144,7 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one row for each base rate and method."""
     real = Denoised.of(case.model, case.prepared)
     ground, loose = ground_of(case.prepared), free(case)
+    coded = codes_of(case.model, case.prepared, real)
     if case.truth is not None:
         sample = data.simulated(case, asked.sample)
         truth = Truth(torch.from_numpy(sample.z), lambda rows: case.prepared.project(sample.log1p[rows]))
@@ -162,16 +157,21 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
                 "rows": [f"{r['gene']} {r['direction']} {r['level']:.3g}" for r in rows], "n_true": len(fits)}
         stages.say(f"{case.name} seed {case.seed}: base rate {100 * rate:g} %, {len(fits)} true cells")
         real_points = truth.points(fits) if len(fits) else np.zeros((0, 2))
-        real_mild = denoised_points(case, truth.z[torch.from_numpy(fits)]) if len(fits) else np.zeros((0, 2))
+        real_mild = mild_of(case.model, case.prepared, truth.z[torch.from_numpy(fits)])
         half = len(fits) // 2
         n = min(CELLS, half)
         if n >= 20:
             out.append({**base, "method": "floor", "hits": 1.0, **figures(
                 real_points[:half], real_mild[:half], real_points[half:], real_mild[half:], ground, n)})
+            if case.truth is not None:  # what the codec alone makes of true cells: no sampler has a part in it
+                again = cell_points(case, truth.z[torch.from_numpy(fits[:half])], case.seed)
+                out.append({**base, "method": "codec alone", "hits": 1.0, **figures(
+                    again, real_mild[:half], real_points[half:], real_mild[half:], ground, n)})
         for name, (z, hits, seconds, more) in methods(case, real, rows, loose).items():
-            points, mild = cell_points(case, z, case.seed), denoised_points(case, z)
+            points, mild = cell_points(case, z, case.seed), mild_of(case.model, case.prepared, z)
             own = figures(points, mild, real_points[half:], real_mild[half:], ground, n)
-            out.append({**base, "method": name, "hits": hits, "seconds": seconds, **more, **own})
+            apart = float((coded.look(z.numpy())[0] > coded.limit).mean())
+            out.append({**base, "method": name, "hits": hits, "seconds": seconds, "unreal_codes": apart, **more, **own})
     return out
 
 

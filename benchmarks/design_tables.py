@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-METHODS = ("ours", "gradient guidance", "rejection", "latent editing", "floor")
+METHODS = ("ours", "gradient guidance", "rejection", "latent editing", "codec alone", "floor")
 UNITS = 0.006  # the floor in the units in which a distance must be at most ENERGY
 ENERGY, UNREAL, DIVERSITY, SECONDS = 0.1, 0.05, 0.9, 10.0
 
@@ -19,7 +19,8 @@ def text(found: dict[str, Any]) -> str:
              "± standard deviation. E-distance: in the principal components of denoised expression, equally many cells "
              "of each, and the same as a multiple of the floor (one half of the true cells against the other) times "
              f"{UNITS}; of cells: with their counts. Unreal: share beyond the 95th percentile of held-out cells' "
-             "10-nearest-neighbour distance, in cells with their counts; the floor's is that of true cells. Diversity: "
+             "10-nearest-neighbour distance, in cells with their counts and in codes; the floor's is that of true "
+             "cells. Codec alone: true cells encoded and drawn again, in which no sampler has a part. Diversity: "
              "mean distance between two cells over that of true ones, of denoised expression and of cells with their "
              "counts (in which the codec's own counting noise is compared as well). Seconds: CPU, one thread; of "
              "rejection, reckoned from its share."]
@@ -43,9 +44,9 @@ def scaled(row: dict[str, Any], rows: list[dict[str, Any]], key: str = "energy")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    head = ("| base rate | method | hits | E-distance | in units | E of cells | unreal | diversity | of cells | "
-            "ancestors | s |\n"
-            "|---|---|---|---|---|---|---|---|---|---|---|")
+    head = ("| base rate | method | hits | E-distance | in units | E of cells | unreal | in codes | diversity | "
+            "of cells | ancestors | s |\n"
+            "|---|---|---|---|---|---|---|---|---|---|---|---|")
     lines = []
     for rate in dict.fromkeys(r["rate"] for r in rows):
         for method in METHODS:
@@ -54,6 +55,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
                 cells = [_many([r["hits"] for r in own], 100, " %"), _many([r.get("energy") for r in own]),
                          _many([scaled(r, rows) for r in own]), _many([r.get("energy_cells") for r in own]),
                          _many([r["unreal"] for r in own], 100, " %"),
+                         _many([r.get("unreal_codes") for r in own], 100, " %"),
                          _many([r.get("diversity_mild") for r in own]), _many([r.get("diversity") for r in own]),
                          _many([r.get("ancestors") for r in own], digits=0),
                          _many([r.get("seconds") for r in own], digits=1)]

@@ -5,7 +5,8 @@
 The parts: `check` (the protocol against figures known from elsewhere: ceilings, mean response, additive, latent
 arithmetic), `norman-singles` (k562, five folds of unseen single perturbations), `norman-pairs` (both, one or no member
 seen), `mcfaline` (nine perturbations that hardly do anything), `kang` (each type's stimulated cells held out), `demo`
-(against the known truth of a simulation). Every method learns from the same cells and is asked for equally many cells.
+(against the known truth of a simulation), `halves` (which half of ours earned what, and what pre-training brings).
+Every method learns from the same cells and is asked for equally many cells.
 Prints markdown tables; writes benchmarks/results/perturb-<part>.json and, from all of these that are there, perturb.md.
 `--no-ours` measures the baselines and the mean of ours alone, in a few minutes. What has been trained is taken from
 `.bench/` (see stages.py).
@@ -22,11 +23,11 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: CPU seconds, not cores, are compared
 
 from benchmarks import perturb_data as data
-from benchmarks import perturb_known, perturb_methods, perturb_tables, stages
+from benchmarks import perturb_halves, perturb_known, perturb_methods, perturb_tables, stages
 from scdiff_core.analysis.perturb import baselines, card, panel, scores, splits
 from scdiff_core.workspace import Workspace, read_json, write_json
 
-PARTS = ("check", "norman-singles", "norman-pairs", "mcfaline", "kang", "demo")
+PARTS = ("check", "norman-singles", "norman-pairs", "mcfaline", "kang", "demo", "halves")
 METHODS = (perturb_methods.OURS, perturb_methods.MEAN, baselines.LATENT, *baselines.SHIFTS)
 
 
@@ -73,6 +74,7 @@ MEASURE: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "mcfaline": perturb_known.mcfaline,
     "kang": lambda asked: held_out("kang", data.kang(), asked),
     "demo": perturb_known.demo,
+    "halves": perturb_halves.measure,
 }
 
 
@@ -103,6 +105,8 @@ def main() -> None:
         asked.seeds, asked.ours = asked.seeds[:1], False
     if not stages.paths_of([data.NORMAN, data.KANG]):
         asked.parts = [p for p in asked.parts if p == "demo"]
+    if not asked.ours:
+        asked.parts = [p for p in asked.parts if p != "halves"]  # there is nothing in it but what is trained
     panel.warm()
     for part in asked.parts:
         found = MEASURE[part](asked)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import perturb_halves
 from benchmarks.tables import markdown
 from scdiff_core.analysis.perturb import card, panel
 from scdiff_core.analysis.perturb.judged import (
@@ -199,7 +200,8 @@ def text(parts: dict[str, dict[str, Any]]) -> str:
     """Return all parts as one page."""
     words = ["# What a perturbation would do", "Written by `python -m benchmarks.perturb`."]
     for part, found in parts.items():
-        special = {"check": check_section, "mcfaline": mcfaline_section, "demo": demo_section}.get(part)
+        special = {"check": check_section, "mcfaline": mcfaline_section, "demo": demo_section,
+                   "halves": perturb_halves.section}.get(part)
         words.append(special(found) if special else section(part, found))
     return "\n\n".join(words)
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages._generate import new_cells
+from pages._generate import changed, denoise, fill, new_cells, paths, typical
 from pages._shared import context, frame
 
 MODES = {  # the way of asking: what it is called, and what draws it into the two columns
     "cells": ("New cells", new_cells.draw),
+    "trajectory": ("Trajectory", paths.draw),
+    "change": ("From my cells", changed.draw),
+    "denoise": ("Denoise", denoise.draw),
+    "fill": ("Fill up rare types", fill.draw),
+    "typical": ("Typical or odd", typical.draw),
 }
 
 with frame.page("Generate", "Ask the model for new cells and hold them against real ones it has never seen."):

@@ -17,7 +17,18 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_design, cli_generate, cli_perturb, cli_routes, cli_run, cli_screen, jobs
+from scdiff_core import (
+    cli_design,
+    cli_generate,
+    cli_modes,
+    cli_perturb,
+    cli_routes,
+    cli_run,
+    cli_screen,
+    cli_torchrun,
+    cli_uses,
+    jobs,
+)
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
@@ -154,6 +165,8 @@ def train(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Train a model of a prepared dataset, or go on with a run that was stopped; Ctrl-C stops and saves."""
+    if cli_torchrun.follows():
+        cli_torchrun.follow()
     space = Workspace(workspace)
     new = {"task": task, "preset": preset, "--set": settings, "name": name, "device": device, "seed": seed,
            "dataset": dataset}
@@ -191,6 +204,9 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
     codec, diffusion = preset(base.preset, prepared.values, base.task)
     config = cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}),
                           cli_perturb.read_sources(new["--set"] or []))
+    from scdiff_core.analysis import choices
+
+    choices.check(config, prepared.values)
     if base.task == "perturb":
         from scdiff_core.analysis.perturb import knowledge
 
@@ -199,12 +215,16 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
 
 
 command()(cli_generate.generate)
+command()(cli_modes.trajectory)
+command()(cli_modes.change)
 command()(cli_perturb.predict)
 command()(cli_screen.screen)
 command()(cli_design.design)
 command()(cli_routes.routes)
 command()(cli_generate.report)
 command()(cli_run.run)
+for _use in (cli_uses.denoise, cli_uses.fill, cli_uses.typical):
+    command()(_use)
 
 
 @command()

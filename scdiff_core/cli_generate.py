@@ -11,6 +11,7 @@ from scdiff_core import cli_perturb
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
+from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace, write_json, write_text
 
 REPORT_CELLS = 1000
@@ -24,6 +25,13 @@ def generate(
     where: Annotated[list[str] | None, typer.Option(
         metavar="COL=VALUE", help="A condition; VALUE may be 'any'. Repeatable.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="1: plain conditional, 0: unconditional.")] = cfg.GUIDANCE,
+    guidance: Annotated[list[str] | None, typer.Option(
+        metavar="COL=SCALE", help="A guidance scale of its own for one covariate. Repeatable.")] = None,
+    classifier: Annotated[list[str] | None, typer.Option(
+        metavar="COL=VALUE", help="Guide towards a label by a classifier: of a column that the model was not trained "
+        "with, or of a condition that is asked for in a combination that the data does not have. Repeatable.")] = None,
+    classifier_scale: Annotated[float, typer.Option(
+        help="How strongly; 1: as probable as the classifier has it; 8 for new combinations.")] = cfg.CLASSIFIER_SCALE,
     sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
     steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,
     seed: SeedOption = 0,
@@ -35,8 +43,29 @@ def generate(
     asked = cfg.validate(cfg.GenerateConfig, {
         "run": job.id, "n_cells": cells, "where": tools.where(where), "guidance_scale": guidance_scale,
         "sampler": sampler, "seed": seed,
+        "guidance": _scales(guidance), "classifier": _labels(classifier, classifier_scale),
         "steps": cfg.SAMPLER_STEPS.get(sampler, 1) if steps is None else steps}, "The command")
     return make(Workspace(workspace), job, asked, out)
+
+
+def _scales(texts: list[str] | None) -> dict[str, str]:
+    """Return covariate -> scale of `--guidance COL=SCALE`, each covariate once."""
+    scales: dict[str, str] = {}
+    for text in texts or ():
+        name, value = tools.pair(text, "--guidance")
+        if name in scales:
+            raise ScdiffError(f"'{name}' is given twice.", f"Its scale is {scales[name]} and {value}.", "Give it once.")
+        scales[name] = value
+    return scales
+
+
+def _labels(texts: list[str] | None, scale: float) -> list[dict[str, Any]]:
+    """Return what `--classifier COL=VALUE` asks for, each column once."""
+    pairs = [tools.pair(text, "--classifier") for text in texts or ()]
+    for column, value in pairs:
+        if sum(c == column for c, _ in pairs) > 1:
+            raise ScdiffError(f"'{column}' is given twice.", f"One of its values is '{value}'.", "Give it once.")
+    return [{"column": column, "value": value, "scale": scale} for column, value in pairs]
 
 
 def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | None) -> Result:
@@ -45,7 +74,7 @@ def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | No
 
     began = time.monotonic()
     target = tools.check_cells(out)
-    adata = _generate(job, asked)
+    adata = _generate(job, asked, space)
     if target is not None:
         outputs.write_cells(target, adata)
     else:
@@ -57,13 +86,20 @@ def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | No
             "seconds": round(time.monotonic() - began, 2)}
 
 
-def _generate(job: Any, asked: cfg.GenerateConfig) -> Any:
+def _generate(job: JobDir, asked: cfg.GenerateConfig, space: Workspace) -> Any:
     """Return the generated cells, telling how far it is."""
     def steps() -> Any:
+        from scdiff_core.engine import outputs
         from scdiff_core.engine.generate import generate
         from scdiff_core.engine.model import Model
 
-        return generate(Model.load(job, device=job.config().device), asked)
+        model = Model.load(job, device=job.config().device)
+        if not asked.classifier:
+            return generate(model, asked)
+        from scdiff_core.engine.classifier import classifiers_for
+
+        return generate(model, asked, classifiers_for(
+            model, job, asked, lambda: outputs.dataset_beside(space, job.config())[0]))
 
     return tools.follow("generating", steps)
 
@@ -85,8 +121,8 @@ def report(
     page, figures = tools.report_paths(out, json_)
     config = job.config()
     prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
-    values = report_full.make(job, prepared, lambda asked, tell: _generate(job, asked), n_cells=cells, seed=seed,
-                              progress=tools.Progress().tell)
+    values = report_full.make(job, prepared, lambda asked, tell: _generate(job, asked, space), n_cells=cells,
+                              seed=seed, progress=tools.Progress().tell)
     say(values["sentence"])
     made = report_full.folder(job)
     if page is not None:

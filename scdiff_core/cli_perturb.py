@@ -101,7 +101,8 @@ def read_sources(settings: list[str]) -> list[str]:
     fixed = []
     for setting in settings:
         key, _, text = setting.partition("=")
-        if key in ("perturb.gene_sets", "perturb.regulons", "perturb.tables"):
+        if key in ("perturb.gene_sets", "perturb.regulons", "perturb.tables",
+                   "diffusion.terms.gene_sets"):
             paths = [p.strip() for p in text.strip().removeprefix("[").removesuffix("]").split(",") if p.strip()]
             for path in paths:
                 if not Path(path).expanduser().is_file():

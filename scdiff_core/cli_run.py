@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_generate, cli_perturb, cli_screen, jobs
+from scdiff_core import cli_generate, cli_perturb, cli_screen, cli_torchrun, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, WorkspaceOption, say
@@ -73,6 +73,9 @@ def begin(space: Workspace, asked: cfg.TrainConfig, name: str | None) -> JobDir:
     from scdiff_core.engine import outputs
 
     prepared = outputs.open_dataset(space, asked.dataset, asked.fingerprint)
+    from scdiff_core.analysis import choices
+
+    choices.check(asked, prepared.values)
     if asked.task == "perturb":
         from scdiff_core.analysis.perturb import knowledge
 
@@ -83,7 +86,9 @@ def begin(space: Workspace, asked: cfg.TrainConfig, name: str | None) -> JobDir:
 def train(job: JobDir) -> Result:
     """Train a run in this process, and return what the command says."""
     say(f"Run {job.id} in '{job.path}'.")
+    cli_torchrun.lead(job)
     code, status = tools.foreground(job)
+    cli_torchrun.leave()
     if code == INTERRUPTED:
         say(f"Stopped and saved. Go on with {jobs.resume_command(job)}.")
     return {"run": job.id, "state": status.get("state"), "dataset": job.config().dataset,

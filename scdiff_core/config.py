@@ -97,11 +97,12 @@ class PrepareConfig(Frozen):
 # as many as each sampler needs, by benchmarks/samplers.py
 GUIDANCE = 1.15  # 1 is plain conditional, 0 unconditional; at 1 close cell types blur into each other a little
 CLASSIFIER_SCALE = 1.0  # 1: cells as the classifier's probabilities have it (Bayes)
+UNSEEN_SCALE = 8.0  # where no training cell has all the values asked for (benchmarks/modes.py)
 SAMPLER_STEPS = {"dpm": 8, "heun": 14, "ode": 10, "sde": 30, "ddim": 50, "ddpm": 100}
 
 
 class ByLabel(Frozen):
-    """Guidance by a classifier of noisy cells towards a label of a column that the model was not trained with."""
+    """Guidance by a classifier of noisy cells towards a label, of a column that the model was not trained with too."""
 
     column: str
     value: str
@@ -118,7 +119,7 @@ class GenerateConfig(Frozen):
     where: dict[str, str] = Field(default_factory=dict)
     guidance_scale: float = Field(default=GUIDANCE, ge=0)
     guidance: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)  # covariate -> a scale of its own
-    classifier: ByLabel | None = None
+    classifier: tuple[ByLabel, ...] = ()
     sampler: Literal["dpm", "heun", "ode", "sde", "ddim", "ddpm"] = "dpm"
     steps: int = Field(default=SAMPLER_STEPS["dpm"], ge=1)
     eta: float = Field(default=0.0, ge=0, le=1)  # of ddim

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,6 +39,7 @@ class TrajectoryConfig(Frozen):
     points: int = Field(default=POINTS, ge=3, le=101)
     n_cells: int = Field(default=PATH_CELLS, ge=3)
     where: dict[str, str] = Field(default_factory=dict)  # of other covariates
+    reach: float = Field(default=1.0, gt=0, le=1)  # 1: from noise; below, from real cells of the start noised so far
     guidance_scale: float = Field(default=GUIDANCE, ge=0)
     steps: int = Field(default=SAMPLER_STEPS["dpm"], ge=1)
     seed: int = 0
@@ -57,3 +59,20 @@ class ChangeConfig(Frozen):
     guidance_scale: float = Field(default=GUIDANCE, ge=0)
     steps: int = Field(default=SAMPLER_STEPS["dpm"], ge=1)
     seed: int = 0
+
+
+def judged_as(config: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Return the values of a `GenerateConfig` whose real cells changed ones are held against: those of the new value.
+
+    Parameters
+    ----------
+    config
+        Of the recipe of a set, generated or changed.
+    known
+        The columns that are covariates of the dataset; what the cells were chosen by besides is not asked for.
+    """
+    if config.get("kind", "generate") == "generate":
+        return config
+    columns = set(known)
+    kept = {k: v for k, v in config.get("origin", {}).items() if k in columns}
+    return {"run": config["run"], "where": {**kept, **config.get("to", {})}, "seed": config.get("seed", 0)}

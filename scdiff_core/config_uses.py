@@ -9,7 +9,7 @@ from pydantic import Field
 from scdiff_core.config import FORMAT, GUIDANCE, SAMPLER_STEPS, Frozen
 
 DRAWS = 8  # of each cell's codes: more change nothing that can be seen
-FLOW_STEPS = 24  # points of the probability-flow ODE
+FLOW_STEPS = 12  # points of the probability-flow ODE
 FILL_TO = 300  # cells of each type, unless another number is asked for
 
 

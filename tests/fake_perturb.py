@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import scipy.sparse as sp
 from anndata import AnnData
 from helpers import prepare_adata
 
 from scdiff_core import keys
 from scdiff_core.analysis.perturb.answer import Response, log2_fold_change
-from scdiff_core.config import QC, PredictConfig, Roles
+from scdiff_core.config import QC, PredictConfig, Roles, TrainConfig
 from scdiff_core.data.perturbations import Perturbation, parse
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.data.simulate import CONTROL, Truth, simulate
 from scdiff_core.engine import outputs, prediction
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir
+from scdiff_core.workspace import JobDir, Workspace
 
 HALF = 0.25  # half the width of the intervals, log2
 
@@ -127,3 +129,46 @@ def write_fake_prediction(run: JobDir, prepared: Prepared, names: tuple[str, ...
             "effect": m.response.effect, "reach": m.response.reach, "n_cells": n_cells}
             for name, m in zip(names, made, strict=True)]})
     return prediction.write_prediction(outputs.new_path(run), adata, config, prepared)
+
+
+def fake_workspace(root: Path, names: tuple[str, ...], n_cells: int, n_genes: int,
+                   hold_out: tuple[str, ...] = ()) -> Path:
+    """Make a workspace with a dataset `screen`, a run `run` that is one by its files, and a prediction of names."""
+    prepared, _ = perturb_dataset(root, n_cells=n_cells, n_genes=n_genes, hold_out=hold_out)
+    run = Workspace(root).create(
+        TrainConfig(dataset="screen", fingerprint=prepared.fingerprint, task="perturb"), "run")
+    run.write_status(state="finished")
+    run.checkpoints.mkdir()
+    (run.checkpoints / "best.safetensors").write_bytes(b"not opened here")
+    write_fake_prediction(run, prepared, names)
+    return root
+
+
+def copied(made: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Return a copy of a workspace, for one test alone, as the server's."""
+    shutil.copytree(made, to)
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(to))
+    return Workspace(to)
+
+
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Keep pages from starting the worker; returns what they ask of it from now on."""
+    from pages._shared import worker
+
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    class Asked:
+        ended, note = False, ""
+
+        def look(self, patience: float = 0.0) -> dict[str, Any]:
+            return {}
+
+        def seconds(self) -> float:
+            return 5.0
+
+    def submit(key: str, op: str, note: str = "", **values: Any) -> Asked:
+        told.append((op, values))
+        return Asked()
+
+    monkeypatch.setattr(worker, "submit", submit)
+    return told

@@ -82,11 +82,14 @@ def _offer_download() -> None:
         st.caption("The app itself never goes online. These buttons do, once each, and keep the table in the "
                    "workspace.")
         for source in SOURCES.values():
-            if st.button(f"{source.name} from {source.host}", key=f"design_download_{source.name}",
-                         disabled=source.name in programs.collections(), help=f"{source.about[:1].upper()}"
-                         f"{source.about[1:]}."):
-                st.session_state.pop(DOWNLOAD_TROUBLE, None)
-                worker.submit(DOWNLOAD, "fetch_regulons", name=source.name)
+            st.button(f"{source.name} from {source.host}", key=f"design_download_{source.name}", on_click=_download,
+                      args=(source.name,), disabled=source.name in programs.collections(),
+                      help=f"{source.about[:1].upper()}{source.about[1:]}.")
+
+
+def _download(name: str) -> None:
+    st.session_state.pop(DOWNLOAD_TROUBLE, None)
+    worker.submit(DOWNLOAD, "fetch_regulons", name=name)
 
 
 def _follow_download() -> None:

@@ -36,10 +36,10 @@ MEASURES = (
      "counting noise hides nothing there."),
     ("auc", "told from real ones", "AUC of a classifier between these cells and the real ones nearest to them. "
      "0.5: cannot be told apart; 1: always."),
-    ("diversity", "diversity", "Spread against that of real cells that meet the target. 1: as varied; near 0: copies "
-     "of one cell."),
-    ("energy", "distance to real ones", "Energy distance to the real cells that meet the target. The floor is what two "
-     "halves of those have."),
+    ("diversity", "diversity", "Spread of the denoised expression against that of real cells that meet the target. "
+     "1: as varied; near 0: copies of one cell."),
+    ("energy", "distance to real ones", "Energy distance of the denoised expression to the real cells that meet the "
+     "target. The floor is what two halves of those have."),
 )
 
 

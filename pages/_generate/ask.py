@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._generate import guide
 from pages._shared import context, worker
 from pages._shared.trouble import error_box
 from pages._shared.words import plural
@@ -34,6 +35,9 @@ def asked_words(config: dict[str, object]) -> str:
     """Return in words what was asked for."""
     where = config.get("where") or {}
     assert isinstance(where, dict)
+    labels = config.get("classifier") or ()
+    assert isinstance(labels, list | tuple)
+    where = {**where, **{str(label["column"]): label["value"] for label in labels}}
     of = ", ".join(f"{k}: {v}" for k, v in where.items()) or "the mix of the data"
     return f"{plural(int(str(config.get('n_cells', 0))), 'generated cell')} · {of}"
 
@@ -73,11 +77,12 @@ def choose_condition(covariate: Covariate, run: JobDir) -> str:
     )
 
 
-def _draw_advanced() -> None:
+def _draw_advanced(run: JobDir, prepared: Prepared) -> None:
     """Draw how the cells are made."""
     st.slider("Guidance scale", 0.0, 5.0, GUIDANCE, 0.05, key="generate_scale", persist_state="session",
               help="How strictly the cells follow what you ask for. 1: as learned. Above 1: more typical and less "
               "varied. 0: without regard to it.")
+    guide.draw(run, prepared)
     sampler = st.selectbox("Sampler", list(SAMPLERS), format_func=SAMPLERS.__getitem__, key="generate_sampler",
                            persist_state="session", help="How noise is turned into cells.")
     st.number_input("Steps", 1, 1000, SAMPLER_STEPS[sampler], key=f"generate_steps_{sampler}",
@@ -109,11 +114,12 @@ def choose(run: JobDir, prepared: Prepared) -> GenerateConfig:
     """Draw all settings and return them."""
     n_cells = st.number_input("How many cells", 1, 100_000, 500, 100, key="generate_n", persist_state="session")
     where = {c.column: choose_condition(c, run) for c in prepared.vocab.covariates}
+    guide.offer(run, prepared, where)
     # drawn only while it is open: what is folded takes its time at every change of page
     with st.expander("Advanced", icon=":material/tune:", key="generate_advanced", on_change="rerun") as folded:
         if folded.open:
-            _draw_advanced()
-    how = _advanced()
+            _draw_advanced(run, prepared)
+    how = {**_advanced(), **guide.chosen(run, prepared)}
     return validate(
         GenerateConfig,
         {

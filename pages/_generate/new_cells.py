@@ -66,7 +66,8 @@ def show_set(run: JobDir, prepared: Prepared, made: GeneratedSet, wanted: Genera
     """Draw one generated set with everything that belongs to it."""
     config = made.recipe().get("config", {})
     head = escape(ask.asked_words(config))
-    if config != wanted.model_dump(mode="json"):
+    # what a recipe of an earlier version does not name has its default
+    if {**GenerateConfig(run=run.id).model_dump(mode="json"), **config} != wanted.model_dump(mode="json"):
         head += " :orange-badge[:material/history: settings have changed since: press Generate to renew]"
     view = made.view()
     with st.container(key="set_head"):  # one place whatever it says, for the same reason

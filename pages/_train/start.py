@@ -10,9 +10,10 @@ from pages._shared import context, worker
 from pages._shared.copies import copies
 from pages._shared.trouble import error_box, escape
 from pages._shared.words import duration
-from pages._train import perturb
+from pages._train import choices, perturb
 from scdiff_core import jobs, keys
-from scdiff_core.config import TrainConfig, validate
+from scdiff_core.analysis.choices import check as check_choices
+from scdiff_core.config import DiffusionConfig, TrainConfig, validate
 from scdiff_core.data.perturbations import check
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.presets import preset
@@ -105,54 +106,50 @@ def choose_preset(dataset: JobDir, prepared: Prepared, task: str) -> str:
 def advanced(prepared: Prepared, name: str, task: str) -> dict[str, Any]:
     """Draw the folded settings; returns the fields of `TrainConfig` they set."""
     codec, diffusion = preset(name, prepared.values, task)
+    whole = task == GENERATE
     with st.expander("Advanced", icon=":material/tune:"):
-        kind = st.selectbox(
-            "Codec",
-            ["vae", "pca"],
-            index=0 if codec.kind == "vae" else 1,
-            key=f"codec-{name}",
-            format_func={
-                "vae": "Autoencoder with a count model (best)",
-                "pca": "PCA (instant, less true to the zeros)",
-            }.__getitem__,
-            help="How a cell becomes a short code, and the code a cell again.",
-        )
-        first, second = st.columns(2)
-        codec_steps = first.number_input(
-            "Codec steps", 1, 1_000_000, codec.steps, 100, key=f"codec_steps-{name}", disabled=kind == "pca"
-        )
-        steps = second.number_input("Diffusion steps", 1, 1_000_000, diffusion.steps, 100, key=f"steps-{name}")
-        minibatch = first.number_input("Cells a step", 16, 65536, diffusion.minibatch, 16, key=f"minibatch-{name}")
-        lr = second.number_input("Learning rate", 1e-6, 1e-1, diffusion.lr, format="%g", key=f"lr-{name}")
-        patience = first.number_input(
-            "Stop early after … checks",
-            0,
-            1000,
-            diffusion.patience,
-            key=f"patience-{name}",
-            help="Checks on held-out cells without improvement; 0: never.",
-        )
-        seed = second.number_input(
-            "Seed", 0, 2**31 - 1, 0, key="train_seed", help="The same seed gives the same model."
-        )
-        device = st.selectbox(
-            "Device",
-            ["auto", "cpu", "cuda", "mps"],
-            key="train_device",
-            format_func={
-                "auto": "the best there is",
-                "cpu": "processor (CPU)",
-                "cuda": "NVIDIA GPU (CUDA)",
-                "mps": "Apple GPU (MPS)",
-            }.__getitem__,
-        )
+        steps_tab, model_tab, *noise_and_loss, machine_tab = st.tabs(
+            ["Steps", "Model", *(["Noise", "Loss"] if whole else []), "Machine"])
+        with model_tab:
+            of_codec, of_diffusion = choices.model(name, codec, diffusion, whole)
+        with steps_tab:
+            of_codec |= {"steps": _codec_steps(name, codec.steps, of_codec["kind"])}
+            rest = _steps(name, diffusion)
+        allowed = False
+        if whole:
+            with noise_and_loss[0]:
+                of_noise, allowed = choices.noise(name)
+            with noise_and_loss[1]:
+                terms = choices.terms(name, of_codec["kind"], prepared.values == keys.COUNTS)
+            of_diffusion |= {**of_noise, "terms": terms}
+        with machine_tab:
+            out = choices.machine()
         more = {"perturb": perturb.settings(prepared)} if task == PERTURB else {}
+        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="train_seed", help="The same seed gives the same model.")
         title = st.text_input("Title of the run", key="train_title", placeholder="a name you will know it by")
-    codec = codec.model_copy(update={"kind": kind, "steps": int(codec_steps)})
-    diffusion = diffusion.model_copy(
-        update={"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr), "patience": int(patience)}
-    )
-    return {"codec": codec, "diffusion": diffusion, "seed": int(seed), "device": device, "name": title, **more}
+    return {"codec": {**codec.model_dump(), **of_codec},
+            "diffusion": {**diffusion.model_dump(), **rest, **of_diffusion},
+            "seed": int(seed), "name": title, "run_code": allowed, **out, **more}
+
+
+def _codec_steps(name: str, steps: int, kind: str) -> int:
+    """Draw how long the codec learns."""
+    return int(st.number_input("Codec steps", 1, 1_000_000, steps, 100, key=f"codec_steps-{name}",
+                               disabled=kind != "vae", help="How long the first half, the codec, learns."))
+
+
+def _steps(name: str, diffusion: DiffusionConfig) -> dict[str, Any]:
+    """Draw how the diffusion learns; returns its fields."""
+    first, second = st.columns(2)
+    steps = first.number_input("Diffusion steps", 1, 1_000_000, diffusion.steps, 100, key=f"steps-{name}",
+                               help="How long the second half learns.")
+    lr = second.number_input("Learning rate", 1e-6, 1e-1, diffusion.lr, format="%g", key=f"lr-{name}",
+                             help="How far each step goes; lower it if the training comes apart.")
+    minibatch = first.number_input("Cells a step", 16, 65536, diffusion.minibatch, 16, key=f"minibatch-{name}",
+                                   help="How many cells each step looks at.")
+    patience = second.number_input("Patience", 0, 1000, diffusion.patience, key=f"patience-{name}",
+                                   help="Checks on held-out cells without improvement before it stops; 0: never.")
+    return {"steps": int(steps), "minibatch": int(minibatch), "lr": float(lr), "patience": int(patience)}
 
 
 def start_form(dataset: JobDir) -> None:
@@ -175,6 +172,7 @@ def start_form(dataset: JobDir) -> None:
     copies(config, "train", base.model_copy(update={"codec": codec, "diffusion": diffusion}))
     if pressed:
         try:
+            check_choices(config, prepared.values)
             if task == PERTURB:
                 perturb.check(config, prepared)
             run = jobs.create(context.workspace(), config)

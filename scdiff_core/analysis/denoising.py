@@ -16,12 +16,12 @@ from scdiff_core.analysis.thinning import Halves, deviance, error_log1p, halve
 from scdiff_core.data.prepared import Prepared, to_log1p
 
 MOST_CHOSEN, MOST_JUDGED = 200, 400  # cells on which parameters are chosen, and methods judged
-PSEUDO = (100.0, 300.0, 1000.0, 3000.0)
-NEAREST, DIFFUSED, STEPS = (10, 20, 40, 80), (5, 15, 30), (1, 2, 3)
-OWN = (0.0, 0.1, 0.3)  # share of a cell's own counts that is mixed in again
+PSEUDO = (100.0, 300.0, 1000.0, 3000.0, 10000.0)
+NEAREST, DIFFUSED, STEPS = (10, 20, 40, 80, 160), (5, 15, 30, 60), (1, 2, 3, 5)
+OWN = (0.0, 0.1, 0.3, 0.5)  # share of a cell's own counts that is mixed in again
 OURS, PLAIN = "model, with the cell's counts", "model, code alone"
-RAW, KNN, DIFFUSION, MEAN = "own counts, scaled", "nearest cells summed", "diffusion over neighbours", "mean of all cells"
-FEW = 20  # held-out cells below which nothing is said
+RAW, KNN = "own counts, scaled", "nearest cells summed"
+DIFFUSION, MEAN = "diffusion over neighbours", "mean of all cells"
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,35 @@ Way = Callable[[Company], np.ndarray]
 Model = Callable[[Halves], dict[str, np.ndarray]]
 
 
-def _mixed(way: Way, own: float, company: Company) -> np.ndarray:
-    smooth = way(company)
+def ways() -> dict[str, dict[str, Way]]:
+    """Return the simple ways with all their parameters: method -> words of the parameters -> way."""
+    return {
+        RAW: {f"{p:g} pseudo counts": partial(smoothing.scaled, pseudo=p) for p in PSEUDO},
+        KNN: {f"{k} neighbours": partial(smoothing.nearest_summed, k=k) for k in NEAREST},
+        DIFFUSION: {f"{k} neighbours, {t} step{'s' if t > 1 else ''}": partial(smoothing.diffused, k=k, steps=t)
+                    for k, t in product(DIFFUSED, STEPS)},
+        MEAN: {"": partial(smoothing.scaled, pseudo=1e9)},
+    }
+
+
+def _mixed(smooth: np.ndarray, own: float, company: Company) -> np.ndarray:
+    """Return smoothed shares with so much of a cell's own counts mixed in again."""
     if not own:
         return smooth
     return (1 - own) * smooth + own * smoothing.shares(company.own_counts, company.own_total).toarray()
 
 
-def ways() -> dict[str, dict[str, Way]]:
-    """Return the simple ways with all their parameters: method -> words of the parameters -> way."""
-    near = {k: partial(smoothing.nearest_summed, k=k) for k in NEAREST}
-    diffused = {(k, t): partial(smoothing.diffused, k=k, steps=t) for k, t in product(DIFFUSED, STEPS)}
-    return {
-        RAW: {f"{p:g} pseudo counts": partial(smoothing.scaled, pseudo=p) for p in PSEUDO},
-        KNN: {f"{k} neighbours, {w:.0%} own": partial(_mixed, way, w) for k, way in near.items() for w in OWN},
-        DIFFUSION: {f"{k} neighbours, {t} steps, {w:.0%} own": partial(_mixed, way, w)
-                    for (k, t), way in diffused.items() for w in OWN},
-        MEAN: {"": partial(smoothing.scaled, pseudo=1e9)},
-    }
+def _best(options: dict[str, Way], mixtures: tuple[float, ...], company: Company, trial: Halves
+          ) -> Generator[None, None, tuple[str, float]]:
+    """Return the parameters that predict best, and how much of the own counts to mix in; yields after each."""
+    scores: dict[tuple[str, float], float] = {}
+    for words, way in options.items():
+        smooth = way(company)
+        for own in mixtures:
+            share = _mixed(smooth, own, company)
+            scores[words, own] = float(deviance(trial.kept, trial.total_kept, share).mean())
+        yield
+    return min(scores, key=scores.__getitem__)
 
 
 def company_of(prepared: Prepared, rows: np.ndarray, halves: Halves, others: np.ndarray, seed: int) -> Company:
@@ -91,27 +102,32 @@ def study(prepared: Prepared, learnt: np.ndarray, judged: np.ndarray, model: Mod
     total, done = 1 + sum(len(v) for v in every.values()) + len(every), 0
     trial = halve(prepared.counts[few], prepared.total_counts[few], seed)
     company = company_of(prepared, few, trial, learnt, seed)
-    best: dict[str, str] = {}
+    best: dict[str, tuple[str, float]] = {}
     for method, options in every.items():
-        scores = {}
-        for words, way in options.items():
-            if len(options) > 1:
-                scores[words] = float(deviance(trial.kept, trial.total_kept, way(company)).mean())
+        search = _best(options, OWN if method in (KNN, DIFFUSION) else (0.0,), company, trial)
+        while True:
+            try:
+                next(search)
+            except StopIteration as end:
+                best[method] = end.value
+                break
             done += 1
             yield Step(done, total)
-        best[method] = min(scores, key=scores.__getitem__) if scores else ""
     halves = halve(prepared.counts[rows], prepared.total_counts[rows], seed)
     company = company_of(prepared, rows, halves, learnt, seed)
     found = model(halves)
     done += 1
     yield Step(done, total)
     for method, options in every.items():
-        found[method] = options[best[method]](company)
+        words, own = best[method]
+        found[method] = _mixed(options[words](company), own, company)
         done += 1
         yield Step(done, total)
+    told = {method: ", ".join(w for w in (words, f"{own:.0%} own" if own else "") if w)
+            for method, (words, own) in best.items()}
     each = {name: deviance(halves.kept, halves.total_kept, share) for name, share in found.items()}
     nothing = each[MEAN].mean()
-    table = [{"method": name, "parameters": best.get(name, ""), "deviance": float(values.mean()),
+    table = [{"method": name, "parameters": told.get(name, ""), "deviance": float(values.mean()),
               "gain": float(1 - values.mean() / nothing),
               "gap": float((values - each[OURS]).mean()),
               "gap_se": float((values - each[OURS]).std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from scdiff_core import keys
@@ -39,20 +41,31 @@ def _enough(prepared: Prepared, column: str) -> tuple[str, ...]:
     return tuple(str(v) for v, n in zip(labels, counts, strict=True) if v and n >= FEWEST)
 
 
-def check(prepared: Prepared, asked: ByLabel) -> None:
-    """See that a classifier can be trained for what is asked.
+def check(prepared: Prepared, asked: ByLabel, where: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Return the column and the labels of the classifier that is asked for.
+
+    A column that the model was trained with may be one where its value is asked for as a condition too: combinations of
+    values that no training cell has are met more surely with both.
 
     Raises
     ------
     ScdiffError
-        The model was trained with that column, there is none of that name, it is no column of labels, or the label is
-        unknown or has too few cells.
+        The model was trained with that column and its value is no condition, there is none of that name, it is no
+        column of labels, or the label is unknown or has too few cells.
     """
     covariate = next((c for c in prepared.vocab if asked.column in (c.column, c.role)), None)
+    asks = {k: v for k, v in where.items() if covariate is not None and k in (covariate.column, covariate.role)}
+    if covariate is not None and covariate.kind != CONTINUOUS and asked.value in asks.values():
+        labels = _enough(prepared, covariate.column)
+        if asked.value in labels and len(labels) > 1:
+            return covariate.column, labels
+        raise ScdiffError(f"No classifier can be trained for '{asked.value}'.",
+                          f"It takes {FEWEST} training cells that have it, and as many that do not.",
+                          "Leave the classifier out.")
     if covariate is not None:
         option = f'--where "{covariate.column}={asked.value}"'
-        raise ScdiffError(f"The model was trained with '{covariate.column}': it needs no classifier for it.",
-                          "A covariate that the model knows is asked for directly.",
+        raise ScdiffError(f"The model was trained with '{covariate.column}': ask for its value as a condition.",
+                          "A classifier of a covariate that the model knows only helps a condition.",
                           f"Choose its value among the conditions ({option})"
                           + ("." if covariate.kind == CONTINUOUS else ", with a guidance scale of its own."))
     able = columns(prepared)
@@ -70,3 +83,4 @@ def check(prepared: Prepared, asked: ByLabel) -> None:
                           f"Fewer than {FEWEST} training cells have it." if there else
                           nearest(asked.value, able[asked.column]) or "No cell has it.",
                           "Its values with enough cells: " + ", ".join(able[asked.column][:20]) + ".")
+    return asked.column, able[asked.column]

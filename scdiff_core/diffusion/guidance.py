@@ -99,11 +99,10 @@ class ByClassifier:
 
 
 class Between:
-    """x0_hat = (1 - weight) x0_hat(one) + weight x0_hat(other), pulled towards where cells are at all.
+    """x0_hat = (1 - weight) x0_hat(one) + weight x0_hat(other).
 
     Gradient interpolation (Luo et al. 2024, scDiffusion): the flow under two conditions with weights that move from
-    one end of a path to the other. By `pull` below 1 the two conditions are followed that much and the unconditional
-    estimate for the rest: cells are drawn from p(x) [p(one | x)^(1 - weight) p(other | x)^weight]^pull.
+    one end of a path to the other, that of p(x | one)^(1 - weight) p(x | other)^weight at every level of noise.
 
     Parameters
     ----------
@@ -111,15 +110,12 @@ class Between:
         [B, 1], or one number: 0 at one end, 1 at the other.
     """
 
-    def __init__(self, one: Denoiser, other: Denoiser, free: Denoiser, weight: Tensor, pull: float = 1.0) -> None:
-        self.one, self.other, self.free, self.weight, self.pull = one, other, free, weight, pull
+    def __init__(self, one: Denoiser, other: Denoiser, weight: Tensor | float) -> None:
+        self.one, self.other, self.weight = one, other, weight
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Return the estimate between the two, [B, D]; `condition` is passed to all three."""
-        between = (1 - self.weight) * self.one(x_t, t, condition) + self.weight * self.other(x_t, t, condition)
-        if self.pull == 1:
-            return between
-        return (1 - self.pull) * self.free(x_t, t, condition) + self.pull * between
+        """Return the estimate between the two, [B, D]; `condition` is passed to both."""
+        return (1 - self.weight) * self.one(x_t, t, condition) + self.weight * self.other(x_t, t, condition)
 
 
 class Given:

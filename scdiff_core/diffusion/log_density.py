@@ -73,21 +73,22 @@ class FlowLikelihood:
         time = t.to(y.dtype)
         alpha, _ = self.schedule(time)
 
-        def clean(v: Tensor) -> Tensor:
-            return self.denoiser(v * alpha, time, condition)
-
-        traces = []
-        for probe in self._probes(y, generator):
-            x0_hat, along = torch.func.jvp(clean, (y,), (probe,))
-            traces.append((probe * along).sum(1))
-        trace = torch.stack(traces).sum(0) if self.probes == 0 else torch.stack(traces).mean(0)
-        return (y - x0_hat).detach(), (y.shape[1] - trace).detach()
-
-    def _probes(self, y: Tensor, generator: torch.Generator) -> list[Tensor]:
+        b, d = y.shape
         if self.probes == 0:
-            return [torch.eye(y.shape[1], dtype=y.dtype, device=y.device)[d].expand_as(y) for d in range(y.shape[1])]
-        signs = [torch.randint(0, 2, y.shape, generator=generator) for _ in range(self.probes)]
-        return [(2 * s - 1).to(y) for s in signs]
+            rows = torch.arange(b, device=y.device).repeat(d)
+            probe = torch.eye(d, dtype=y.dtype, device=y.device).repeat_interleave(b, 0)
+        else:
+            rows = torch.arange(b, device=y.device).repeat(self.probes)
+            signs = torch.randint(0, 2, (len(rows), d), generator=generator)
+            probe = (2 * signs - 1).to(y)
+        among = condition.rows(rows) if len(rows) > b else condition
+
+        def clean(v: Tensor) -> Tensor:
+            return self.denoiser(v * alpha, time, among)
+
+        x0_hat, along = torch.func.jvp(clean, (y[rows],), (probe,))
+        trace = (probe * along).sum(1).view(-1, b).sum(0) / max(1, self.probes)
+        return (y - x0_hat[:b]).detach(), (d - trace).detach()
 
 
 def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:

@@ -100,7 +100,9 @@ class TwistedSMC:
         [steps, D]: the variance of clean latents given noisy ones at each step (`unknown_at`); None: that of data of
         unit variance in the twist, and plain ancestral steps.
     poor
-        An island is resampled once its effective number is below this share of its particles.
+        An island is resampled once its effective number is below this share of its particles. High, since what is taken
+        twice parts again while there is noise, and cells that are drawn at the end, none twice (`draw`), cannot follow
+        weights that differ much.
     """
 
     denoiser: Denoiser
@@ -110,7 +112,7 @@ class TwistedSMC:
     tau: float = 0.05
     most: float = 3.0
     unknown: Tensor | None = None
-    poor: float = 0.5
+    poor: float = 0.9
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
                 start: float = 1.0, chosen: bool = False) -> Iterator[Particles]:

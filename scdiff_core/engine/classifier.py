@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scdiff_core.config import ByLabel
-from scdiff_core.data.label_columns import check, columns
+from scdiff_core.config import ByLabel, GenerateConfig
+from scdiff_core.data.label_columns import check
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
 from scdiff_core.engine import checkpoint
@@ -68,8 +70,9 @@ class LabelClassifier(Types):
         return made, about
 
 
-def ready(model: Model, job: JobDir, prepared: Prepared | None, asked: ByLabel) -> LabelClassifier:
-    """Return the classifier for a column: the one kept in the run, or a new one, which is kept.
+def ready(model: Model, job: JobDir, prepared: Prepared | None, asked: ByLabel,
+          where: Mapping[str, str] = MappingProxyType({})) -> LabelClassifier:
+    """Return the classifier for a column: the one kept in the run, or a new one, which is kept; `where`: conditions.
 
     Raises
     ------
@@ -80,9 +83,9 @@ def ready(model: Model, job: JobDir, prepared: Prepared | None, asked: ByLabel) 
         raise ScdiffError(f"There is no classifier for '{asked.column}'.",
                           "It is trained on the cells of the run's dataset, which is not in this workspace.",
                           "Prepare the dataset here, or leave the classifier out.")
-    check(prepared, asked)
-    path = job.path / FOLDER / f"{hashlib.sha256(asked.column.encode()).hexdigest()[:16]}.safetensors"
-    about = {"column": asked.column, "fingerprint": prepared.fingerprint, "step": model.step}
+    column, able = check(prepared, asked, where)
+    path = job.path / FOLDER / f"{hashlib.sha256(column.encode()).hexdigest()[:16]}.safetensors"
+    about = {"column": column, "fingerprint": prepared.fingerprint, "step": model.step}
     if path.exists():
         try:
             kept, its = LabelClassifier.load(path, model.device)
@@ -91,9 +94,19 @@ def ready(model: Model, job: JobDir, prepared: Prepared | None, asked: ByLabel) 
         if kept is not None and all(its.get(k) == v for k, v in about.items()):
             return kept
     real = Denoised.of(model, prepared)
-    labels = as_labels(prepared.obs[asked.column])[real.rows]
-    labels = np.where(np.isin(labels, columns(prepared)[asked.column]), labels, "")
+    labels = as_labels(prepared.obs[column])[real.rows]
+    labels = np.where(np.isin(labels, able), labels, "")
     made = LabelClassifier(real.z, labels, model.codec.n_latent)
     path.parent.mkdir(exist_ok=True)
     made.save(path, about)
     return made
+
+
+def classifiers_for(model: Model, job: JobDir, config: GenerateConfig, dataset: Callable[[], Prepared | None],
+                    tell: Callable[[str, float], object] = lambda phase, share: None) -> tuple[LabelClassifier, ...]:
+    """Return the classifiers that a request needs, in its order; `dataset` opens the dataset of the run."""
+    if not config.classifier:
+        return ()
+    tell("training the classifier", 0.0)
+    prepared = dataset()
+    return tuple(ready(model, job, prepared, label, config.where) for label in config.classifier)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,12 +141,9 @@ def design(model: Model, real: Denoised, config: DesignConfig,
         else:
             x, condition, origin = _from_cells(model, begin, move, size, generator)
             codes, conts = begin.codes[origin], begin.conts[origin]
-        last = None
-        for last in _walk(smc, config, x, condition, task, generator, move, begin is None):
-            done += 1
-            yield DesignProgress(done, total, last.x0_hat)
-        assert last is not None
-        kept.append(_take(last, codes, conts, origin))
+        walk = _walk(smc, config, x, condition, task, generator, move, begin is None)
+        kept.append(_take((yield from _to_the_end(walk, done, total)), codes, conts, origin))
+        done += config.steps
         if sum(int(np.isfinite(k.weight).sum()) for k in kept) >= n:
             break
     yield DesignProgress(total, total, kept[-1].z)
@@ -187,6 +184,16 @@ def _walk(smc: TwistedSMC, config: DesignConfig, x: Tensor, condition: Condition
         again = RECURRENCE if config.method == "recurrence" else 1
         quick = GradientGuidance(smc.denoiser, smc.schedule, smc.steps, again, smc.tau, smc.most, smc.unknown)
         yield from quick.iterate(x, condition, task.objective, generator, move)
+
+
+def _to_the_end(walk: Iterator[Particles], done: int, total: int,
+                counts: bool = True) -> Generator[DesignProgress, None, Particles]:
+    """Follow a walk, telling how far it is where it `counts`, and return its last state."""
+    last = next(walk)
+    yield DesignProgress(done + counts, total, last.x0_hat)
+    for i, last in enumerate(walk, 2):
+        yield DesignProgress(done + counts * i, total, last.x0_hat)
+    return last
 
 
 def exploding(model: Model) -> Preconditioned:
@@ -246,11 +253,9 @@ def _least(model: Model, real: Denoised, task: Task, config: DesignConfig, begin
     tried = []
     for i, move in enumerate(MOVES):
         x, condition, _ = _from_cells(model, begin, move, PILOT, generator)
-        last = None
         smc = _sampler(model, real, config, PILOT_STEPS, move)
-        for last in _walk(smc, config, x, condition, task, generator, move, False):
-            yield DesignProgress(0, ROUNDS * config.steps, last.x0_hat)
-        assert last is not None
+        walk = _walk(smc, config, x, condition, task, generator, move, False)
+        last = yield from _to_the_end(walk, 0, ROUNDS * config.steps, counts=False)
         good = torch.isfinite(last.log_weight).cpu().numpy()
         left = len(np.unique(last.ancestor.cpu().numpy()[good])) / PILOT
         tried.append((move, round(float(good.mean()), 3)))

@@ -44,16 +44,19 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     return torch.autocast(device.type, dtype=torch.bfloat16) if mixed else nullcontext()
 
 
-def compiled(network: Conditioned, n_dims: int, condition: Condition, device: torch.device) -> bool:
+def compiled(network: Conditioned, n_dims: int, condition: Condition, device: torch.device,
+             backend: str = "inductor") -> bool:
     """Compile a network in place (torch.compile); says so and leaves it as it is where that fails here.
 
     Parameters
     ----------
     n_dims, condition
         What it takes: latents of so many dimensions, and conditions such as this one.
+    backend
+        Of torch.compile.
     """
     try:
-        network.compile()
+        network.compile(backend=backend)
         some = condition.rows(torch.zeros(2, dtype=torch.int64, device=condition.codes.device))
         with torch.random.fork_rng():
             network(torch.zeros(2, n_dims, device=device), torch.zeros(2, device=device), some).sum().backward()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ class Plan:
 PLAIN = Plan()
 
 
-def generate(model: Model, config: GenerateConfig, classifier: LabelClassifier | None = None
+def generate(model: Model, config: GenerateConfig, classifiers: Sequence[LabelClassifier] = ()
              ) -> Generator[GenerateProgress, None, AnnData]:
     """Generate cells; the AnnData is the generator's return value.
 
@@ -79,8 +79,8 @@ def generate(model: Model, config: GenerateConfig, classifier: LabelClassifier |
 
     Parameters
     ----------
-    classifier
-        Where the configuration asks for guidance by one: that of its column (`engine.classifier.ready`).
+    classifiers
+        Those of the labels that the configuration has cells guided to (`engine.classifier.classifiers_for`).
 
     Raises
     ------
@@ -89,15 +89,18 @@ def generate(model: Model, config: GenerateConfig, classifier: LabelClassifier |
     """
     generator = torch.Generator().manual_seed(config.seed)
     codes, conts = conditions(model, config, generator)
-    plan, label = PLAIN, config.classifier
-    if label is not None:
-        assert classifier is not None, "a request for a label comes with its classifier"
-        towards = ByClassifier(guided(model, config), model.denoiser.schedule, classifier,
-                               classifier.index(label.value, label.column), label.scale)
+    plan: Plan = PLAIN
+    if config.classifier:
+        towards: Denoiser = guided(model, config)
+        for label, classifier in zip(config.classifier, classifiers, strict=True):
+            towards = ByClassifier(towards, model.denoiser.schedule, classifier,
+                                   classifier.index(label.value, label.column), label.scale)
         plan = Plan(lambda rows: towards)
     values, totals = yield from draw_cells(model, codes, conts, config, generator, plan)
     adata = assemble(model, config, values, totals, codes, conts)
-    if label is not None:
+    for label in config.classifier:
+        if model.roles.columns().get(label.column, label.column) in adata.obs:
+            continue  # a condition too
         adata.obs[label.column] = pd.Categorical([label.value] * adata.n_obs)
     return adata
 
@@ -230,8 +233,10 @@ def assemble(model: Model, config: Frozen, values: sp.csr_matrix, totals: np.nda
     obs[keys.SYNTHETIC] = True
     adata = AnnData(values.astype(np.float32), obs=obs, var=pd.DataFrame(index=pd.Index(model.genes)))
     adata.layers[keys.LOG1P] = to_log1p(values, totals) if model.counts else values.astype(np.float32)
+    kind = getattr(config, "kind", "generate")
     adata.uns[keys.SCDIFF] = json.dumps({
-        "synthetic": True, "format": FORMAT, "version": scdiff_core.__version__, "run": model.run,
+        **({} if kind == "generate" else {"kind": kind}), "synthetic": True,
+        "format": FORMAT, "version": scdiff_core.__version__, "run": model.run,
         "step": model.step, "seed": getattr(config, "seed", 0), "dataset": model.config.dataset,
         "fingerprint": model.config.fingerprint, "values": model.values, "roles": model.roles.model_dump(),
         "config": config.model_dump(mode="json"), "training": model.config.model_dump(mode="json")})

@@ -18,16 +18,18 @@ def edit(objective: TargetObjective, z: Tensor, steps: int = STEPS, rate: float 
     """
     at = z.clone().requires_grad_(True)
     optimiser = torch.optim.Adam([at], lr=rate)
+    left = torch.arange(len(z), device=z.device)  # those that still miss a row: the others are not looked at again
     for _ in range(steps):
-        short = (OVERSHOOT - objective.all_margins(at)).clamp(min=0)
-        missing = short.sum(1)
-        if not bool((missing > 0).any()):
+        some = at.detach()[left].requires_grad_(True)
+        missing = (OVERSHOOT - objective.all_margins(some)).clamp(min=0).sum(1)
+        here = missing.detach() > 0
+        if not bool(here.any()):
             break
+        gradient = torch.autograd.grad(missing.sum(), some)[0]
+        left, gradient = left[here], gradient[here]
         before = at.detach().clone()
-        optimiser.zero_grad()
-        at.grad = torch.autograd.grad(missing.sum(), at)[0]
+        at.grad = torch.zeros_like(at).index_copy(0, left, gradient)
         optimiser.step()
         with torch.no_grad():
-            at.copy_(torch.where((missing > 0)[:, None], at, before))
-        objective.last = None  # the codes are changed in place
+            at.copy_(before.index_copy(0, left, at.detach()[left]))
     return at.detach()

@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scdiff_core import keys
-from scdiff_core.config import GenerateConfig, TrainConfig
+from scdiff_core.config import Frozen, GenerateConfig, TrainConfig
 from scdiff_core.data.embed import Landmarks, UmapModel
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.errors import ScdiffError
@@ -100,8 +100,9 @@ def find_set(job: JobDir, config: GenerateConfig) -> GeneratedSet | None:
     """Return a set that was made by the same request from the model as it is now, None if there is none."""
     saved = max((p.stat().st_mtime for p in job.checkpoints.rglob("*")), default=0.0)
     for made in list_sets(job):
-        if made.recipe().get("config") == config.model_dump(mode="json") \
-                and (made.path / RECIPE).stat().st_mtime > saved:
+        # what a recipe of an earlier version does not name has its default
+        if {**GenerateConfig(run=job.id).model_dump(mode="json"), **made.recipe().get("config", {})} \
+                == config.model_dump(mode="json") and (made.path / RECIPE).stat().st_mtime > saved:
             return made
     return None
 
@@ -138,7 +139,7 @@ def umap_of(prepared: Prepared) -> UmapModel:
     return UmapModel(prepared.X_pca[train], prepared.X_umap[train])
 
 
-def write_set(path: Path, adata: AnnData, config: GenerateConfig, prepared: Prepared | None,
+def write_set(path: Path, adata: AnnData, config: Frozen, prepared: Prepared | None,
               umap: UmapModel | None = None) -> GeneratedSet:
     """Write a generated set: the cells, the recipe, and the view if the dataset is at hand.
 

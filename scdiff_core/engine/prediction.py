@@ -90,9 +90,10 @@ def measured_rows(prepared: Prepared, what: Perturbation, dose: float | None, wh
 
 
 def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared: Prepared | None,
-                     umap: UmapModel | None = None, exact: bool = False,
-                     within: np.ndarray | None = None) -> Prediction:
+                     umap: UmapModel | None = None, within: np.ndarray | None = None) -> Prediction:
     """Write a prediction: cells.h5ad, recipe.json, view.npz, effects.csv and summary.json.
+
+    The view places the cells among their nearest real ones, which takes no time.
 
     effects.csv has the columns of `predict.effects` and, where there are real cells of the perturbation,
     measured_log2fc (as the predicted one, with the same addition to both means) and measured_padj (Wilcoxon), both
@@ -108,8 +109,6 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
     ----------
     adata
         As `predict` made it.
-    exact
-        Place the cells by the true UMAP transform; else among their nearest real ones, which takes no time.
     within
         Which real cells the prediction was confined to, bool [N] (a saved selection); see `measure`.
     """
@@ -117,14 +116,10 @@ def write_prediction(path: Path, adata: AnnData, config: PredictConfig, prepared
               "n_cells": int(adata.n_obs)}
     table, found = adata.uns["effects"], recipe["summary"]
     expected = adata.uns.pop(EXPECTED, None)
-    view: dict[str, np.ndarray] = {}
     if prepared is not None:
         umap = umap or outputs.umap_of(prepared)
         pca = prepared.project(outputs.aligned(adata, prepared).layers[keys.LOG1P])
-        view = outputs.first_view(_without_perturbation(adata, prepared), prepared, pca, umap)
-        if exact:
-            view |= {"xy": umap.transform(pca).astype(np.float32), "exact": np.array(True)}
-        outputs.write_view(path, view)
+        outputs.write_view(path, outputs.first_view(_without_perturbation(adata, prepared), prepared, pca, umap))
         table, found = measure(adata, config, prepared, table, found, within)
         if expected is not None:
             table = of_experiment(table, expected, {e["perturbation"]: e.get("n_measured", 0) for e in found})

@@ -15,11 +15,11 @@ from scdiff_core import keys
 from scdiff_core.analysis import differential
 from scdiff_core.analysis.design import feasibility, programs_of
 from scdiff_core.analysis.design import report as reports
-from scdiff_core.analysis.design.figures_of import Ground, energy_distance, figures_of
+from scdiff_core.analysis.design.figures_of import Ground, energy_distance, figures_of, spread
 from scdiff_core.analysis.design.report import DesignReport
 from scdiff_core.analysis.metrics import subsample
 from scdiff_core.data.prepared import Prepared, to_log1p
-from scdiff_core.engine.denoised import Denoised
+from scdiff_core.engine.denoised import Denoised, levels
 from scdiff_core.engine.design import Designed, Task
 from scdiff_core.engine.generate import DECODE, sparse
 from scdiff_core.engine.latent_edit import edit
@@ -78,6 +78,14 @@ def log1p_of(model: Model, values: sp.csr_matrix, totals: np.ndarray) -> sp.csr_
     return to_log1p(values, totals) if model.counts else values
 
 
+@torch.no_grad()
+def mild_of(model: Model, prepared: Prepared, z: Tensor) -> np.ndarray:
+    """Return the denoised expression of codes [n, D] in the dataset's principal components, [n, P]."""
+    every = torch.arange(len(model.genes), device=z.device)
+    parts = [levels(model.codec, z[i:i + DECODE].float(), every).cpu().numpy() for i in range(0, len(z), DECODE)]
+    return prepared.project(np.concatenate(parts)) if parts else np.zeros((0, prepared.X_pca.shape[1]))
+
+
 def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, codes: Ground, task: Task,
             made: Designed, adata: AnnData, seed: int, seconds: float = 0.0,
             sets: Mapping[str, tuple[str, ...]] | None = None) -> Generator[float, None, Measured]:
@@ -97,30 +105,33 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, co
     generator = torch.Generator().manual_seed(seed)
     rows, objective = made.target.rows, task.objective
     hard = np.array([row.hard for row in rows], bool)
-    levels = real.levels(made.target.needed())
-    real_values = _values(made, levels, len(real))
-    real_met = feasibility.met_rows(made.target, levels, len(real))
+    known = real.levels(made.target.needed())
+    real_values = _values(made, known, len(real))
+    real_met = feasibility.met_rows(made.target, known, len(real))
     whole = np.flatnonzero(task.fits & real_met[:, hard].all(axis=1))
     chosen = whole[subsample(len(whole), COMPARED, np.random.default_rng(seed))]
-    real_points = prepared.X_pca[real.rows[chosen]]
+    real_points, real_mild = prepared.X_pca[real.rows[chosen]], mild_of(model, prepared, real.z[chosen])
     points = prepared.project(adata.layers[keys.LOG1P])
-    figures, knn, nearest = figures_of(reports.DESIGNED, points, made.margins >= 0, hard, ground, real_points, seed)
+    figures, knn, nearest = figures_of(reports.DESIGNED, points, mild_of(model, prepared, made.z), made.margins >= 0,
+                                       hard, ground, real_mild, seed)
     shares = [replace(figures, unreal_codes=_beyond(codes, made.z))]
     yield 0.4
     if len(chosen):
         own = np.flatnonzero(np.isin(ground.rows, real.rows[chosen]))  # but few of very many training cells
         there = np.isin(real.rows[chosen], ground.rows)
         coded = torch.from_numpy(chosen[np.isin(real.rows[chosen], codes.rows)]).to(real.z.device)
-        shares.append(replace(figures_of(reports.REAL, real_points[there], real_met[chosen][there], hard, ground, None,
-                                         seed, own)[0], unreal_codes=_beyond(codes, real.z[coded], True)))
+        found = figures_of(reports.REAL, real_points[there], real_mild[there], real_met[chosen][there], hard, ground,
+                           None, seed, own)[0]
+        shares.append(replace(found, unreal_codes=_beyond(codes, real.z[coded], True)))
     yield 0.6
     edited, edited_values, edited_z = _edited(model, prepared, real, task, made, generator)
-    shares.append(replace(figures_of(reports.EDITED, edited, _as_met(rows, edited_values), hard, ground, real_points,
-                                     seed)[0], unreal_codes=_beyond(codes, edited_z)))
+    found = figures_of(reports.EDITED, edited, mild_of(model, prepared, edited_z), _as_met(rows, edited_values), hard,
+                       ground, real_mild, seed)[0]
+    shares.append(replace(found, unreal_codes=_beyond(codes, edited_z)))
     if len(chosen) >= FEW_HALVES:
-        a, b = real_points[::2], real_points[1::2]
+        a, b = real_mild[::2], real_mild[1::2]
         shares.append(reports.Figures(reports.FLOOR, len(a), 1.0, tuple(1.0 for _ in rows), 0.05,
-                                      energy=energy_distance(a, b), diversity=1.0, unreal_codes=0.05,
+                                      energy=energy_distance(a, b), diversity=spread(a) / spread(b), unreal_codes=0.05,
                                       note="one half of the real cells that meet the target against the other"))
     yield 0.8
     reference, words = _reference(prepared, real, task, made, seed)

@@ -1,15 +1,17 @@
 """A path of populations from one state of cells to another: gradient interpolation, or a number asked for in between.
 
-Between two labels the cells of position w follow (1 - w) of the flow towards the one and w of the flow towards the other
+Between two labels the cells of position w follow (1 - w) of the flow towards the one and w of that towards the other
 (Luo et al. 2024, scDiffusion, gradient interpolation), each under classifier-free guidance: in the language of
-densities p(x | start)^(1 - w) p(x | end)^w at every level of noise. Ends that are chosen real cells are told apart by a
+densities p(x | start)^(1 - w) p(x | end)^w at every level of noise. They begin as noise, or as real cells of the start
+that are noised to a time below 1, of which something is left. Ends that are chosen real cells are told apart by a
 classifier of noisy codes, whose gradients take the place of conditions. Along a covariate that is a number, such as
 time, cells are asked for at the numbers in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,8 +25,10 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import Covariate
 from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.guidance import Between, ByClassifier, Given
+from scdiff_core.engine.batches import Cells
 from scdiff_core.engine.classifier import LabelClassifier
 from scdiff_core.engine.denoised import Denoised
+from scdiff_core.engine.from_cells import FROM
 from scdiff_core.engine.generate import GenerateProgress, Plan, assemble, conditions, draw_cells, guided
 from scdiff_core.engine.model import Model
 from scdiff_core.errors import ScdiffError
@@ -64,15 +68,46 @@ def trajectory(model: Model, config: TrajectoryConfig, prepared: Prepared | None
     plan = Plan()
     if shared is not None and shared in model.vocab.continuous:
         one, other = (number(shared, end) for end in (config.start, config.end))
-        conts[:, model.vocab.continuous.index(shared)] = ((1 - position) * one + position * other - shared.mean) / shared.std
+        between = (1 - position) * one + position * other
+        conts[:, model.vocab.continuous.index(shared)] = (between - shared.mean) / shared.std
     else:
         if shared is None:
-            codes[:], conts[:] = _unknown(model, codes, conts, config.where)
-        plan = Plan(_between(model, config, how, shared, prepared, torch.from_numpy(position.astype(np.float32))[:, None]))
+            codes, conts = _unknown(model, codes, conts, config.where)
+        weight = torch.from_numpy(position.astype(np.float32))[:, None].to(model.device)
+        plan = Plan(_between(model, config, how, shared, prepared, weight))
+        if config.reach < 1:
+            rows = _begin(config, prepared)
+            plan = replace(plan, z=_codes(model, prepared, rows, generator), t=config.reach)
     values, totals = yield from draw_cells(model, codes, conts, how, generator, plan)
     adata = assemble(model, config, values, totals, codes, conts)
     adata.obs[POSITION] = position.astype(np.float32)
+    if plan.z is not None and prepared is not None:
+        adata.obs[FROM] = prepared.obs.index.to_numpy()[rows].astype(str)
     return adata
+
+
+def _begin(config: TrajectoryConfig, prepared: Prepared | None) -> np.ndarray:
+    """Return a real cell of the start for each cell of the path."""
+    rows = rows_of(_at_hand(prepared), _labels(config.start), config.start.cells)
+    return np.resize(np.random.default_rng(config.seed).permutation(rows), config.n_cells)
+
+
+def _codes(model: Model, prepared: Prepared | None, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
+    cells = Cells(_at_hand(prepared), rows, model.device)
+    with torch.no_grad():
+        return torch.cat([model.codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks()])
+
+
+def _labels(end: Ends) -> dict[str, str]:
+    return {} if end.cells is not None else {end.column: end.value}
+
+
+def _at_hand(prepared: Prepared | None) -> Prepared:
+    if prepared is None:
+        raise ScdiffError("The path cannot be made.",
+                          "It begins with real cells, and the run's dataset is not in this workspace.",
+                          "Prepare the dataset here, or lead it from one value of a covariate to another.")
+    return prepared
 
 
 def check(model: Model, config: TrajectoryConfig) -> None:
@@ -91,19 +126,18 @@ def check(model: Model, config: TrajectoryConfig) -> None:
         raise ScdiffError("There are too few cells for the path.",
                           f"{config.n_cells} cells cannot stand at {config.points} positions.",
                           "Ask for more cells, or for fewer positions.")
+    along = [c.column for c in (_covariate(model, start), _covariate(model, end)) if c is not None]
     for name in config.where:
         covariate = model.vocab.find(name)
-        if any(c is not None and c.column == covariate.column for c in (_covariate(model, start), _covariate(model, end))):
+        if covariate.column in along:
             raise ScdiffError(f"'{covariate.column}' is given twice.", "It is what the path leads along.",
                               "Leave it out of the conditions.")
     for side in (start, end):
-        covariate = _covariate(model, side)
-        if covariate is None:
-            continue
-        if covariate in model.vocab.continuous:
-            number(covariate, side)
-        else:
-            model.vocab.index(covariate.column, side.value)
+        its = _covariate(model, side)
+        if its is not None and its in model.vocab.continuous:
+            number(its, side)
+        elif its is not None:
+            model.vocab.index(its.column, side.value)
     if shared_number(model, config) and number(_known(model, start), start) == number(_known(model, end), end):
         raise ScdiffError("The path would lead nowhere.", "Its start and its end are the same number.",
                           "Choose another start or another end.")
@@ -140,7 +174,8 @@ def _known(model: Model, end: Ends) -> Covariate:
     return covariate
 
 
-def _unknown(model: Model, codes: np.ndarray, conts: np.ndarray, where: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def _unknown(model: Model, codes: np.ndarray, conts: np.ndarray,
+             where: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Return conditions that say nothing but what was asked for: the ends are of several covariates, or of none."""
     named = {model.vocab.find(name).column for name in where}
     codes, conts = codes.copy(), conts.copy()
@@ -154,7 +189,7 @@ def _unknown(model: Model, codes: np.ndarray, conts: np.ndarray, where: dict[str
 
 
 def _between(model: Model, config: TrajectoryConfig, how: GenerateConfig, shared: Covariate | None,
-             prepared: Prepared | None, weight: torch.Tensor) -> object:
+             prepared: Prepared | None, weight: torch.Tensor) -> Callable[[slice], Denoiser]:
     """Return rows -> the denoiser between both ends."""
     base = guided(model, how)
     one: Denoiser
@@ -167,19 +202,16 @@ def _between(model: Model, config: TrajectoryConfig, how: GenerateConfig, shared
         classes = _ends_told_apart(model, config, prepared)
         one, other = (ByClassifier(base, model.denoiser.schedule, classes, classes.index(name, "cells"), 1.0)
                       for name in (START, END))
-    return lambda rows: Between(one, other, base, weight[rows].to(model.device), 1.0)
+    return lambda rows: Between(one, other, weight[rows])
 
 
 def _ends_told_apart(model: Model, config: TrajectoryConfig, prepared: Prepared | None) -> LabelClassifier:
     """Return a classifier of noisy codes that knows the cells of the start, of the end, and the rest."""
-    if prepared is None:
-        raise ScdiffError("The path cannot be made.",
-                          "Its ends are real cells, and the run's dataset is not in this workspace.",
-                          "Prepare the dataset here, or name two values of a covariate.")
+    prepared = _at_hand(prepared)
     real = Denoised.of(model, prepared, rows=np.arange(prepared.n_cells))
     labels = np.full(len(real), REST, dtype="<U5")
     for name, end in ((START, config.start), (END, config.end)):
-        rows = rows_of(prepared, {} if end.cells is not None else {end.column: end.value}, end.cells)
+        rows = rows_of(prepared, _labels(end), end.cells)
         mine = np.isin(real.rows, rows)
         if (labels[mine] != REST).any():
             raise ScdiffError("The path cannot be made.", "Some cells are both at its start and at its end.",

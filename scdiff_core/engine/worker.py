@@ -16,6 +16,8 @@ score      dataset, fingerprint, sources, name,  done, path (of the folder), fou
 predict    run, config, out_dir, selection       done, out_dir, n_cells, seconds, note
 next       run, candidates, out_dir, cell_type,  done, out_dir, n, refused
            n_cells, most
+modes      run, kind (trajectory or change),     done, out_dir, n_cells, seconds, note
+           config, out_dir
 routes     run, config, goal, out_dir,           done, out_dir, n, words, gets_there, seconds, note
            selection
 regulators run, goal, files, out, where,         done, path, n, rows, words, start
@@ -47,6 +49,7 @@ from typing import Any, TypeVar
 
 from scdiff_core import config as cfg
 from scdiff_core import jobs
+from scdiff_core.config_modes import judged_as
 from scdiff_core.engine import cards, outputs, perturb_ops, report_full
 from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError, nearest
@@ -57,6 +60,8 @@ WARM_CELLS = 16
 PLACES = {  # of what stands elsewhere: module of the engine and function, which takes this service first
     "compare": ("explore_ops", "compare"), "score": ("explore_ops", "score"),
     "predict": ("perturb_ops", "predict"), "next": ("perturb_ops", "next_experiments"),
+    "modes": ("modes_ops", "make"),
+    "use": ("uses_ops", "use"), "study": ("uses_ops", "study"),
     "routes": ("routes_ops", "routes"), "regulators": ("routes_ops", "rank_regulators"),
     "signatures": ("routes_ops", "rank_signatures"), "fetch_regulons": ("routes_ops", "fetch_regulons"),
     "design_open": ("design_ops", "open_"), "feasibility": ("design_ops", "feasibility"),
@@ -179,17 +184,21 @@ class Service:
 
     def _cells(self, job: JobDir, asked: cfg.GenerateConfig, tell: Tell) -> Any:
         """Return generated cells, telling of every step."""
+        from scdiff_core.engine.classifier import classifiers_for
         from scdiff_core.engine.generate import generate
 
         tell("loading the model", 0.0)
-        return follow(generate(self.model(job), asked), lambda step, share: tell("generating", share))
+        model = self.model(job)
+        classifiers = classifiers_for(model, job, asked, lambda: self.beside(job.config())[0], tell)
+        return follow(generate(model, asked, classifiers), lambda step, share: tell("generating", share))
 
     def report(self, tell: Tell, out_dir: str) -> Result:
         """Write the report card of a generated set."""
         made = outputs.GeneratedSet(Path(out_dir))
-        asked = cfg.validate(cfg.GenerateConfig, made.recipe().get("config", {}), "The recipe")
         config = self.job(str(made.path.parent.parent)).config()
         prepared = self.dataset(config.dataset, config.fingerprint)
+        values = judged_as(made.recipe().get("config", {}), (c.column for c in prepared.vocab))
+        asked = cfg.validate(cfg.GenerateConfig, values, "The recipe")
         return {"report": cards.write_report(made, prepared, asked, tell).to_dict()}
 
     def full(self, tell: Tell, run: str, n_cells: int, seed: int = 0) -> Result:

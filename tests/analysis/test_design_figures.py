@@ -22,18 +22,19 @@ def ground():
 def test_one_real_cell_in_twenty_looks_unreal_and_far_ones_all_do(ground):
     rng = np.random.default_rng(1)
     hard, met = np.array([True]), np.ones((600, 1), bool)
-    alike, knn, nearest = figures_of.figures_of("a", rng.normal(size=(600, 5)), met, hard, ground,
-                                                rng.normal(size=(500, 5)))
+    cells = rng.normal(size=(600, 5))
+    alike, knn, nearest = figures_of.figures_of("a", cells, cells, met, hard, ground, rng.normal(size=(500, 5)))
     assert 0.02 < alike.unreal < 0.09 and knn.shape == (600,) and nearest.shape == (600, 10)
     assert alike.diversity == pytest.approx(1, abs=0.05) and abs(alike.energy) < 0.05
     assert 0.3 < alike.auc < 0.65
-    far, *_ = figures_of.figures_of("b", rng.normal(size=(600, 5)) + 5, met, hard, ground, None)
+    far, *_ = figures_of.figures_of("b", cells + 5, cells, met, hard, ground, None)
     assert far.unreal > 0.95 and far.auc > 0.95 and far.energy is None and "no real cell" in far.note
 
 
 def test_training_cells_are_not_their_own_neighbours(ground):
     own = np.arange(500)
-    found, *_ = figures_of.figures_of("r", ground.train[own], np.ones((500, 1), bool), np.array([True]), ground, None,
+    cells = ground.train[own]
+    found, *_ = figures_of.figures_of("r", cells, cells, np.ones((500, 1), bool), np.array([True]), ground, None,
                                       itself=own)
     assert 0.02 < found.unreal < 0.09 and (found.auc is None or found.auc > 0.3)
 
@@ -53,12 +54,13 @@ def test_the_energy_distance_is_unbiased_and_that_of_two_normals():
 
 def test_a_report_comes_back_from_json_and_makes_tables():
     rows = ({"name": "A", "words": "A high", "hard": True, "designed": 1.0, "real": 0.1},)
-    figure = reports.Figures("designed", 5, 1.0, (1.0,), 0.006, 0.6, 0.95, 0.01)
+    figure = reports.Figures("designed", 5, 1.0, (1.0,), 0.006, 0.6, 0.95, 0.01, unreal_codes=0.01)
     report = reports.DesignReport("w", 5, 5, 4, 1.0, rows, {"share": 0.0024, "n": 3, "rows": [1]}, (figure,), 2.0,
                                   neighbours={"columns": {"donor": {"d1": 0.75, "d2": 0.25}}})
     assert reports.DesignReport.from_dict({**report.to_dict(), "newer": 1}) == report
     assert reports.figures_table(report).splitlines() == [
-        "cells,n,meet all,A high,look unreal,auc,diversity,e_distance,note", "designed,5,1,1,0.006,0.6,0.95,0.01,"]
+        "cells,n,meet all,A high,look unreal,look unreal in codes,auc,diversity,e_distance,note",
+        "designed,5,1,1,0.006,0.01,0.6,0.95,0.01,"]
     assert "donor,d1,0.75" in reports.neighbours_table(report)
     assert reports.sentence(512, 512, 0.006, {"share": 0.0024, "n": 3, "rows": [1]}) == \
         "512 of 512 meet the target; 0.6 % look unreal; 0.24 % of your cells already do this."

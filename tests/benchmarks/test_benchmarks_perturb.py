@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from benchmarks import perturb_halves as halves
 from benchmarks import perturb_tables as tables
 from scdiff_core.analysis.perturb import judged
 
@@ -52,3 +53,14 @@ def test_plain_json() -> None:
     import numpy as np
 
     assert tables.plain({"a": np.float64(1.5), "b": [float("nan"), np.int64(2)]}) == {"a": 1.5, "b": [None, 2]}
+
+
+def test_what_pretraining_brings_is_the_mean_difference_over_conditions() -> None:
+    rows = [{"method": halves.SETS, "learnt": learnt, "condition": c, "seed": 0, "train_s": 40.0,
+             **dict.fromkeys(halves.SHOWN, value)}
+            for learnt, values in ((halves.PLAIN, (0.3, 0.5)), (halves.PRETRAINED, (0.2, 0.2)))
+            for c, value in zip("AB", values, strict=True)]
+    text = halves.section({"rows": rows, "fold": "both", "about": {"preset": "quick"}})
+    # differences -.1 and -.3: mean -.2, SE .1
+    assert "Pre-training, set diffusion: E-distance -0.200 (SE 0.100)" in text
+    assert "| set diffusion | as it is | 1 | 0.400" in text and "moved controls" not in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_perturb import FakeModel, perturb_dataset, write_fake_prediction
+from fake_perturb import FakeModel, copied, fake_workspace, no_worker
 from streamlit.testing.v1 import AppTest
 from test_ui_pages import open_page, words
 
 from scdiff_core import jobs, process
-from scdiff_core.config import TrainConfig
 from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.simulate import Truth
@@ -34,47 +32,19 @@ TABS = ("Overview", "Genes", "Marker figures", "Explore", "Programs", "Side by s
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a dataset, a run that is one by its files, and a prediction of three perturbations."""
-    root = tmp_path_factory.mktemp("perturb")
-    prepared, _ = perturb_dataset(root, n_cells=900, n_genes=250, hold_out=(PAIR,))
-    run = Workspace(root).create(
-        TrainConfig(dataset="screen", fingerprint=prepared.fingerprint, task="perturb"), "run")
-    run.write_status(state="finished")
-    run.checkpoints.mkdir()
-    (run.checkpoints / "best.safetensors").write_bytes(b"not opened here")
-    write_fake_prediction(run, prepared, ("TF01-kd", PAIR, NEVER))
-    return root
+    return fake_workspace(tmp_path_factory.mktemp("perturb"), ("TF01-kd", PAIR, NEVER), 900, 250, (PAIR,))
 
 
 @pytest.fixture
 def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The same for a test of its own, as the server's."""
-    shutil.copytree(made, tmp_path / "w")
-    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path / "w"))
-    return Workspace(tmp_path / "w")
+    return copied(made, tmp_path / "w", monkeypatch)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What the page asks of the worker, which is not started."""
-    from pages._shared import worker
-
-    told: list[tuple[str, dict[str, Any]]] = []
-
-    class Asked:
-        ended, note = False, ""
-
-        def look(self, patience: float = 0.0) -> dict[str, Any]:
-            return {}
-
-        def seconds(self) -> float:
-            return 5.0
-
-    def submit(key: str, op: str, note: str = "", **values: Any) -> Asked:
-        told.append((op, values))
-        return Asked()
-
-    monkeypatch.setattr(worker, "submit", submit)
-    return told
+    return no_worker(monkeypatch)
 
 
 Open = Callable[..., AppTest]

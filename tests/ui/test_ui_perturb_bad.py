@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from fake_perturb import perturb_dataset, write_fake_prediction
+from fake_perturb import FakeModel, copied, fake_workspace, no_worker
 from helpers import prepare_adata
 from streamlit.testing.v1 import AppTest
 from test_ui_pages import open_page, words
 
-from scdiff_core.config import QC, Roles, TrainConfig
+from scdiff_core.config import QC, Roles
 from scdiff_core.data.simulate import CONTROL, Truth, simulate
 from scdiff_core.workspace import Workspace
 
@@ -27,33 +25,13 @@ WRONG = {"packed": (b"\x1f\x8b\x08\x00packed", "packed"), "table": (b"A,B,C\n1,2
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bad")
-    prepared, _ = perturb_dataset(root, n_cells=700, n_genes=200)
-    run = Workspace(root).create(TrainConfig(dataset="screen", fingerprint=prepared.fingerprint, task="perturb"), "run")
-    run.write_status(state="finished")
-    run.checkpoints.mkdir()
-    (run.checkpoints / "best.safetensors").write_bytes(b"not opened here")
-    write_fake_prediction(run, prepared, ("TF01-kd",))
-    return root
+    return fake_workspace(tmp_path_factory.mktemp("bad"), ("TF01-kd",), 700, 200)
 
 
 @pytest.fixture
 def space(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    from pages._shared import worker
-
-    class Nothing:
-        ended, note = False, ""
-
-        def look(self, patience: float = 0.0) -> dict[str, Any]:
-            return {}
-
-        def seconds(self) -> float:
-            return 5.0
-
-    monkeypatch.setattr(worker, "submit", lambda *a, **k: Nothing())
-    shutil.copytree(made, tmp_path / "w")
-    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path / "w"))
-    return Workspace(tmp_path / "w")
+    no_worker(monkeypatch)
+    return copied(made, tmp_path / "w", monkeypatch)
 
 
 def upload(at: AppTest, key: str, name: str, data: bytes) -> AppTest:
@@ -145,8 +123,6 @@ def test_data_that_cannot_teach_perturbations_on_the_train_page(trouble: str, sa
 
 
 def test_a_dose_as_text_in_a_list_to_screen_is_refused_by_its_name(space: Workspace) -> None:
-    from fake_perturb import FakeModel
-
     from scdiff_core.config_screen import ScreenConfig, read_list
     from scdiff_core.data.prepared import Prepared
     from scdiff_core.engine import screen

@@ -106,7 +106,7 @@ def auc_to_neighbours(points: np.ndarray, nearest: np.ndarray, ground: Ground, w
     return metrics.rf_auc(b, a, seed, trees=TREES, depth=DEPTH, folds=FOLDS)
 
 
-def figures_of(name: str, points: np.ndarray, met: np.ndarray, hard: np.ndarray, ground: Ground,
+def figures_of(name: str, points: np.ndarray, mild: np.ndarray, met: np.ndarray, hard: np.ndarray, ground: Ground,
                real: np.ndarray | None, seed: int = 0,
                itself: np.ndarray | None = None) -> tuple[Figures, np.ndarray, np.ndarray]:
     """Return the figures of a set of cells, their 10-nearest-neighbour distances [n] and nearest cells [n, 10].
@@ -115,17 +115,21 @@ def figures_of(name: str, points: np.ndarray, met: np.ndarray, hard: np.ndarray,
     ----------
     points
         The cells in the space of `ground`, [n, P].
+    mild
+        Their denoised expression in the same space, [n, P]. Diversity and distance are told by it: the components are
+        fitted on the training cells, whose own counting noise lies in them as no new cell's does, so that even held-out
+        real cells look a tenth less varied beside them.
     met, hard
         Which rows each cell meets, bool [n, R], and which rows are hard, bool [R].
     real
-        Real cells that meet the target, in the same space; None or too few: no diversity and no distance.
+        Real cells that meet the target, denoised as `mild`; None or too few: no diversity and no distance.
     itself
         Of cells that are training cells: which of these they are, by position in `ground.train`.
     """
     distance, nearest = ground.look(points, itself is not None)
     whole = np.asarray(met[:, hard].all(axis=1))
-    diverse = real is not None and len(real) >= FEW_DIVERSE and len(points) > 1
-    near = real is not None and len(real) >= FEW_ENERGY and len(points) > 1
+    diverse = real is not None and len(real) >= FEW_DIVERSE and len(mild) > 1
+    near = real is not None and len(real) >= FEW_ENERGY and len(mild) > 1
     n_real = 0 if real is None else len(real)
     few = f"{n_real} real cells meet the target: too few to compare with" if n_real else "no real cell meets the target"
     note = "" if near or itself is not None else few
@@ -133,6 +137,6 @@ def figures_of(name: str, points: np.ndarray, met: np.ndarray, hard: np.ndarray,
         name, len(points), float(whole.mean()) if len(whole) else 0.0, tuple(float(v) for v in met.mean(axis=0)),
         float((distance > ground.limit).mean()) if len(distance) else 0.0,
         auc_to_neighbours(points, nearest, ground, np.zeros(0, int) if itself is None else itself, seed),
-        spread(points) / spread(real) if diverse and real is not None else None,
-        energy_distance(*(p[metrics.subsample(len(p), 2000, np.random.default_rng(seed))] for p in (points, real)))
+        spread(mild) / spread(real) if diverse and real is not None else None,
+        energy_distance(*(p[metrics.subsample(len(p), 2000, np.random.default_rng(seed))] for p in (mild, real)))
         if near and real is not None else None, note), distance, nearest

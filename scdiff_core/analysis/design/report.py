@@ -30,9 +30,9 @@ class Figures:
     auc
         How well a forest tells them from the real cells of their neighbourhood (0.5: not at all).
     diversity
-        Their mean distance from each other over that of the real cells that meet the target.
+        Their mean distance from each other over that of the real cells that meet the target, in denoised expression.
     energy
-        Their E-distance to the real cells that meet the target.
+        Their E-distance to the real cells that meet the target, in denoised expression.
     note
         Why a figure is missing.
     """

@@ -105,15 +105,6 @@ class Arms:
         """Return the index of an arm, None if it was not measured."""
         return self._index.get((perturbation, dose, cell_type))
 
-    def control_of(self, cell_type: str) -> np.ndarray:
-        """Return the mean of all controls of a type, log1p [G]; raises `ScdiffError` where it has none."""
-        index = self.find(Perturbation(), None, cell_type)
-        if index is None:
-            known = [a.cell_type for a in self.arms if a.perturbation.is_control]
-            raise ScdiffError(f"There are no control cells of '{cell_type}'.",
-                              "There are some of " + ", ".join(sorted(known)) + ".", "Choose one of these types.")
-        return np.asarray(self.mean[index])
-
     @cached_property
     def _index(self) -> dict[tuple[Perturbation, float | None, str], int]:
         return {(a.perturbation, a.dose, a.cell_type): i for i, a in enumerate(self.arms)}

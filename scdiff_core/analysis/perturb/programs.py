@@ -18,7 +18,6 @@ from scipy import sparse
 from scdiff_core.errors import ScdiffError
 
 LEAST = 5  # genes of a program that the data must have (decoupler's `tmin`)
-METHOD = "univariate linear model, t of the slope (as decoupler.mt.ulm)"
 TINY = 2.2e-16  # decoupler's own, which keeps the t of a perfect fit finite
 SOURCES, TARGETS = ("source", "tf", "regulator"), ("target", "gene")
 WEIGHTS = ("weight", "mor", "mode")

@@ -51,14 +51,14 @@ def start(white: np.ndarray) -> np.ndarray:
     return np.asarray(top.T @ white / np.sqrt(a))
 
 
-def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, uncertain: np.ndarray | None = None,
-                 rounds: int = ROUNDS, sparse: bool = False) -> Programs:
-    """Improve loadings L [R, G] (their covariance `uncertain` [R, R]) for shifts y [A, G] under a kernel.
+def fit_programs(basis: Basis, y: np.ndarray, loadings: np.ndarray, rounds: int = ROUNDS,
+                 sparse: bool = False) -> Programs:
+    """Improve loadings L [R, G] for shifts y [A, G] under a kernel.
 
     With `sparse`, most of a program's loadings may be nothing (see `sparse_loadings`).
     """
     white = basis.turn @ y  # orthogonal coordinates of unit noise
-    mean, cov = loadings, np.zeros((len(loadings), len(loadings))) if uncertain is None else uncertain
+    mean, cov = loadings, np.zeros((len(loadings), len(loadings)))
     g = y.shape[1]
     d = np.ones(len(mean))
     for _ in range(rounds):

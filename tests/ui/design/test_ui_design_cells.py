@@ -103,6 +103,13 @@ def test_every_part_of_a_design_is_shown(page: Open, designed: Path, tab: str, w
     assert wanted in said
 
 
+def test_the_explorer_calls_them_designed(page: Open, designed: Path) -> None:
+    at = page(design_view="Designed cells", **{"design-tabs": "Explore"})
+    shown = next(s for s in at.selectbox if s.label == "Cells")
+    assert shown.options == ["real and designed", "designed over grey real ones", "real only", "designed only"]
+    assert "generated" not in words(at).lower()
+
+
 def test_the_baselines_stand_beside_the_designed_cells(page: Open, designed: Path) -> None:
     table = page(design_view="Designed cells").dataframe[0].value.set_index("figure")
     assert list(table.columns[:4]) == ["designed", "real ones", "edited", "floor"]

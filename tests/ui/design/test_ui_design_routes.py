@@ -98,6 +98,19 @@ def test_candidates_of_my_own_are_asked_for(both: tuple[Workspace, Path]) -> Non
     assert asked["config"]["where"] == {"cell_type": "type_B"} and asked["goal"]["design"].endswith(both[1].name)
 
 
+def test_regulons_are_downloaded_only_where_that_is_asked(page: Open, designed: Path, fake: FakeWorker) -> None:
+    fake.offline = True
+    at = ways(page())
+    assert "never goes online" in words(at) and not [op for op, _ in fake.asked if op == "fetch_regulons"]
+    at = at.button(key="design_download_CollecTRI").click().run()
+    assert "could not be downloaded" in at.error[0].value and "cannot be reached" in at.error[0].value
+    fake.offline = False
+    at = at.button(key="design_download_CollecTRI").click().run()
+    assert not at.error and not at.exception
+    assert at.selectbox(key="program_sets").value == "CollecTRI" and at.button(key="design_regulators").label
+    assert at.button(key="design_download_CollecTRI").disabled
+
+
 def test_without_perturbations_there_are_hypotheses(page: Open, designed: Path, space: Workspace) -> None:
     at = ways(page())
     assert "No model of perturbations has been trained" in words(at) and "Bring gene sets" in words(at)
