@@ -51,7 +51,10 @@ PARTS = {part.name: part for part in (
     Part("pages", "Pages"),
     Part("perturb", "Perturbations", front=False),
     Part("design", "Inverse design", front=False),
+    Part("modes", "Modes of generation", front=False),
     Part("recovery", "Known perturbations found again", front=False),
+    Part("choices", "Choices of training", front=False),
+    Part("uses", "Uses: denoising, odd cells, doublets, rare types", front=False),
 )}
 
 

@@ -84,7 +84,8 @@ def measure(workspace: Workspace, source: Path, chosen: dict[str, tuple[str, ...
             run, train_s = stages.train(workspace, dataset, "quick", seed, asked)
             cells, generate_s = stages.generate(dataset, run, seed)
             done.append({"dataset": name, "kind": "preset", "method": title, "title": title, "seed": seed,
-                         "settings": list(settings), "train_s": round(train_s, 2), "generate_s": round(generate_s, 2),
+                         "settings": [s.replace(str(PATHWAYS), PATHWAYS.name) for s in settings],
+                         "train_s": round(train_s, 2), "generate_s": round(generate_s, 2),
                          "report": stages.score(dataset, cells, seed, thorough=False)})
             write_json(results / "choices.json", {"about": quality.about(seeds), "results": done})
     return done

@@ -119,7 +119,8 @@ def methods(case: data.Case, real: Denoised, rows: list[Row], loose: tuple[torch
     """Return for each method its codes, the share that meets the target, CPU seconds, and what else is to be said."""
     target, made = parse({"genes": rows}), {}
     for name, method in (("ours", "smc"), ("gradient guidance", "gradient")):
-        config = DesignConfig(run=case.model.run, target=target, n_cells=CELLS, method=method, seed=case.seed)
+        config = DesignConfig(run=case.model.run, target=target, n_cells=CELLS, method=method,  # type: ignore[arg-type]
+                              seed=case.seed)
         began, clock = time.process_time(), time.perf_counter()
         found = follow(design(case.model, real, config), lambda step, share: None)
         seconds, wall = time.process_time() - began, time.perf_counter() - clock

@@ -68,7 +68,8 @@ def combinations(asked: Asked, seed: int, n: int) -> list[Row]:
     """
     p, rng = asked.prepared, np.random.default_rng(seed)
     types, arms, log1p = p.labels("cell_type"), p.labels("condition"), p.log1p()
-    held = [np.flatnonzero((types == c) & (arms == s)) for c, s in data.COMBINATIONS]
+    out = [(dict(rule)["cell_type"], dict(rule)["condition"]) for rule in asked.question.hold_out]
+    held = [np.flatnonzero((types == c) & (arms == s)) for c, s in out]
     halves = [np.array_split(rng.permutation(h), 2) for h in held]
     known = np.concatenate([p.rows(keys.TRAIN), *(h[0] for h in halves)])
     typed = known[types[known] != ""]
@@ -76,17 +77,16 @@ def combinations(asked: Asked, seed: int, n: int) -> list[Row]:
     arm_of = metrics.label_classifier(log1p[known], arms[known])
     real = Denoised.of(asked.model, p, seed=seed)
     rows: list[Row] = []
-    for (cell, arm), (_, floor) in zip(data.COMBINATIONS, halves, strict=True):
+    for (cell, arm), (first, floor) in zip(out, halves, strict=True):
         def shares(cells: Any, who: str, cell: str = cell, arm: str = arm, floor: np.ndarray = floor) -> None:
             right = [type_of(cells) == cell, arm_of(cells) == arm]
-            few = min(len(floor), cells.shape[0])
-            points = metrics.joint_pca(cells[:few], log1p[floor[:few]], 20)
             rows.append({"seed": seed, "combination": f"{cell}, {arm}", "cells": who,
                          "both": float(np.mean(right[0] & right[1])), "type": float(np.mean(right[0])),
                          "arm": float(np.mean(right[1])),
-                         "energy": metrics.energy_distance(*points), "n": int(cells.shape[0])})
+                         "energy": _energy(cells, log1p[floor]), "n": int(cells.shape[0])})
 
         shares(log1p[floor], "real, held out (floor)")
+        rows[-1]["energy"] = _energy(log1p[first], log1p[floor])
         for name, how in GUIDANCES.items():
             shares(made(asked, n_cells=n, where={"cell_type": cell, "condition": arm}, seed=seed, **how), name)
         where = {"cell_type": cell, "condition": arm}
@@ -97,6 +97,12 @@ def combinations(asked: Asked, seed: int, n: int) -> list[Row]:
         shares(log1p[rng.permutation(_train(p, arms == arm))], "real, any type of that arm")
         shares(_arithmetic(asked, real, types, arms, cell, arm, n, seed), "latent arithmetic")
     return rows
+
+
+def _energy(cells: Any, real: Any) -> float | None:
+    """Return the energy distance of two sets, equally many of each, in principal components of both; None for few."""
+    few = min(cells.shape[0], real.shape[0])
+    return metrics.energy_distance(*metrics.joint_pca(cells[:few], real[:few], 20)) if few > 4 else None
 
 
 def _train(prepared: Any, keep: np.ndarray) -> np.ndarray:
@@ -130,38 +136,35 @@ def labels(asked: Asked, seed: int, n: int) -> list[Row]:
     classify = metrics.label_classifier(log1p[train], types[train])
     where = {"stage": "4"}
     plain = made(asked, n_cells=4 * n, where=where, seed=seed)
-    found = classify(plain)
     rows: list[Row] = []
     for label in LABELS:
         truth = test[types[test] == label]
 
         def add(cells: Any, who: str, draws: float | None, label: str = label, truth: np.ndarray = truth) -> None:
-            few = min(len(truth), cells.shape[0])
-            points = metrics.joint_pca(cells[:few], log1p[truth[:few]], 20) if few > 4 else None
-            energy = None if points is None else metrics.energy_distance(*points)
+            energy = _energy(cells, log1p[truth])
             share = float(np.mean(classify(cells) == label)) if cells.shape[0] else None
             rows.append({"seed": seed, "label": label, "cells": who, "share": share, "energy": energy,
                          "draws": draws, "n": int(cells.shape[0])})
 
         add(log1p[truth], "real, held out (floor)", None)
+        rows[-1]["energy"] = _energy(log1p[train[types[train] == label]], log1p[truth])
         add(plain[:n], "no guidance", 1.0)
         for scale in SCALES:
             add(made(asked, n_cells=n, where=where, seed=seed,
                      classifier=(ByLabel(column="type", value=label, scale=scale),)), f"guidance {scale:g}", 1.0)
-        kept = _rejected(asked, label, plain, n)
-        add(kept, "rejection", 4 * n / max(1, kept.shape[0]))
-        rows[-1]["base"] = float(np.mean(found == label))
+        kept = _rejected(asked, label, plain)
+        add(kept[:n], "rejection", plain.shape[0] / max(1, kept.shape[0]))
     return rows
 
 
-def _rejected(asked: Asked, label: str, plain: Any, n: int) -> Any:
+def _rejected(asked: Asked, label: str, plain: Any) -> Any:
     """Return the plain cells that the guiding classifier itself takes for the label, by their codes without noise."""
     classifier = ready(asked.model, asked.job, asked.prepared, ByLabel(column="type", value=label))
     log1p = torch.from_numpy(plain.toarray())
     with torch.no_grad():
         z = asked.model.codec.encode(log1p, torch.full((len(log1p),), float(np.median(asked.model.total_counts)))).mean
     found = classifier.log_prob(z[:, :classifier.n_latent]).argmax(1).numpy() == classifier.index(label, "type")
-    return plain[np.flatnonzero(found)[:n]]
+    return plain[np.flatnonzero(found)]
 
 
 def changed(asked: Asked, seed: int, n: int) -> list[Row]:
@@ -248,9 +251,11 @@ def _by_cell(before: np.ndarray, after: np.ndarray) -> float:
     return float(np.mean((a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1) + 1e-12)))
 
 
-PARTS: dict[str, tuple[str, Callable[[Asked, int, int], list[Row]]]] = {
-    "combinations": ("combinations", combinations), "labels": ("time", labels), "change": ("combinations", changed),
-    "path": ("types", modes_path.by_type), "time": ("time", modes_path.by_number),
+ALONE = tuple(f"combination-{i}" for i in range(len(data.COMBINATIONS)))
+PARTS: dict[str, tuple[tuple[str, ...], Callable[[Asked, int, int], list[Row]]]] = {  # models, and what is measured
+    "alone": (ALONE, combinations), "combinations": (("combinations",), combinations), "labels": (("time",), labels),
+    "change": (("combinations",), changed), "path": (("types",), modes_path.by_type),
+    "time": (("time",), modes_path.by_number),
 }
 
 
@@ -270,9 +275,10 @@ def main() -> None:
     found: dict[str, list[Row]] = {}
     for seed in seeds:
         for part in args.only:
-            question, measure = PARTS[part]
-            asked = data.asked(workspace, data.QUESTIONS[question], seed, settings=settings)
-            found.setdefault(part, []).extend(measure(asked, seed, n))
+            questions, measure = PARTS[part]
+            for question in questions:
+                asked = data.asked(workspace, data.QUESTIONS[question], seed, settings=settings)
+                found.setdefault(part, []).extend(measure(asked, seed, n))
             stages.say(f"{part}, seed {seed}: done")
             write_json(path, {"seeds": seeds, "preset": data.PRESET, "parts": found})
     print(modes_tables.tables(found))

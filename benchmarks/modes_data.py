@@ -18,6 +18,7 @@ STAGE = (0, 1, 2, 3, 4, 4, 4, 4)  # of each: the known order of differentiation 
 COMBINATIONS = (("CD14 Mono", "stim"), ("CD4 Naive T", "stim"), ("B", "ctrl"))
 CHOOSING = (("CD4 Memory T", "stim"), ("CD16 Mono", "ctrl"), ("NK", "stim"))
 PRESET = "quick"
+ARMS = Roles(cell_type="cell_type", perturbation="condition", control="ctrl")
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,16 @@ class Question:
     hold_out: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
+def _without(name: str, combinations: tuple[tuple[str, str], ...]) -> Question:
+    return Question(name, KANG, ARMS, tuple((("cell_type", c), ("condition", s)) for c, s in combinations))
+
+
 QUESTIONS = {q.name: q for q in (
-    Question("combinations", KANG, Roles(cell_type="cell_type", perturbation="condition", control="ctrl"),
-             tuple((("cell_type", c), ("condition", s)) for c, s in COMBINATIONS)),
+    _without("combinations", COMBINATIONS),  # three at once, and each alone
+    *(_without(f"combination-{i}", (c,)) for i, c in enumerate(COMBINATIONS)),
     # guidance for unseen combinations was chosen on these, and paths on the types below: other cells are held out than
     # those that they are judged by
-    Question("combinations-choosing", KANG, Roles(cell_type="cell_type", perturbation="condition", control="ctrl"),
-             tuple((("cell_type", c), ("condition", s)) for c, s in CHOOSING)),
+    _without("combinations-choosing", CHOOSING),
     Question("types", PANCREAS, Roles(cell_type="type"), ((("type", "Ngn3 high"),),)),
     Question("time", PANCREAS, Roles(time="stage"), ((("type", "Ngn3 high"),),)),
     Question("types-choosing", PANCREAS, Roles(cell_type="type"),
@@ -115,8 +119,9 @@ def model_of(workspace: Workspace, question: Question, seed: int, preset_name: s
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A trained model with its cells and its run."""
+    """A trained model with its cells, its run and what was held out of it."""
 
+    question: Question
     prepared: Prepared
     model: Model
     job: JobDir
@@ -125,4 +130,4 @@ class Asked:
 def asked(workspace: Workspace, question: Question, seed: int, settings: tuple[str, ...] = ()) -> Asked:
     """Return the model of a question, trained if it is not there."""
     prepared, job = model_of(workspace, question, seed, settings=settings)
-    return Asked(prepared, Model.load(job, "cpu"), job)
+    return Asked(question, prepared, Model.load(job, "cpu"), job)

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+COMBINATION = {"both": ("both labels", "{:.0%}"), "type": ("cell type", "{:.0%}"), "arm": ("condition", "{:.0%}"),
+               "energy": ("energy distance to held-out cells", "{:.2f}")}
 COLUMNS: dict[str, tuple[str, tuple[str, ...], dict[str, tuple[str, str]]]] = {
     # part: title, what a line is of, column -> (heading, format)
-    "combinations": ("Combinations that training never showed (Kang)", ("combination", "cells"), {
-        "both": ("both labels", "{:.0%}"), "type": ("cell type", "{:.0%}"), "arm": ("condition", "{:.0%}"),
-        "energy": ("energy distance to held-out cells", "{:.2f}")}),
+    "alone": ("A combination that training never showed (Kang)", ("combination", "cells"), COMBINATION),
+    "combinations": ("Three combinations at once that training never showed (Kang)", ("combination", "cells"),
+                     COMBINATION),
     "labels": ("A label that the model was not trained with (pancreas, classifier guidance)", ("label", "cells"), {
         "share": ("cells with the label", "{:.0%}"), "energy": ("energy distance to held-out cells", "{:.2f}"),
         "draws": ("cells made for each kept", "{:.1f}")}),

@@ -175,8 +175,18 @@ def demo_section(found: dict[str, Any]) -> str:
         lines.append([title, *(show(list(by_condition(mine, MEAN, key).values())) for mine in kinds.values())])
     seeds = dict.fromkeys(r["seed"] for r in found["synergy"])
     aucs = ", ".join(f"{_auc([r for r in found['synergy'] if r['seed'] == s]):.2f}" for s in seeds)
-    return "\n\n".join(["## demo", _said(found), markdown(lines),
+    return "\n\n".join(["## demo", _said(found), markdown(lines), _coverage(kinds),
                         f"Synergistic pairs among the measured ones, AUC by seed: {aucs}."])
+
+
+def _coverage(kinds: dict[str, list[Row]]) -> str:
+    """Return the coverage of log2 fold changes seed by seed: one screen differs from the next by more than the SE."""
+    known = [r for mine in kinds.values() for r in mine if r.get("coverage") is not None]
+    seeds = sorted({r["seed"] for r in known})
+    each = {kind: [np.mean([r["coverage"] for r in known if r["what"] == kind and r["seed"] == s]) for s in seeds]
+            for kind in kinds}
+    said = "; ".join(f"{kind} {', '.join(f'{v:.3f}' for v in values)}" for kind, values in each.items())
+    return f"Coverage by seed ({', '.join(map(str, seeds))}): {said}."
 
 
 def _auc(rows: Sequence[Row]) -> float:

@@ -65,7 +65,7 @@ def change(
     from_selection: Annotated[str | None, typer.Option(
         metavar="NAME", help="Begin with the real cells of a saved selection.")] = None,
     strength: Annotated[float, typer.Option(
-        help="How far: near 0 hardly anything changes, at 1 the codes are made wholly anew.")] = modes.STRENGTH,
+        help="How far: below 0.5 hardly anything changes, at 1 the codes are made wholly anew.")] = modes.STRENGTH,
     cells: Annotated[int, typer.Option(help="How many cells; 0: each of the chosen ones once.")] = 0,
     guidance_scale: ScaleOption = cfg.GUIDANCE,
     steps: Annotated[int, typer.Option(help="Sampler steps.")] = cfg.SAMPLER_STEPS["dpm"],

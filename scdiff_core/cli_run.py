@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_generate, cli_perturb, cli_screen, cli_torchrun, jobs
+from scdiff_core import cli_generate, cli_modes, cli_perturb, cli_screen, cli_torchrun, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, WorkspaceOption, say
@@ -19,6 +19,7 @@ from scdiff_core.workspace import JobDir, Workspace, read_json
 INTERRUPTED = 130
 MAKE: dict[str, Callable[[Workspace, JobDir, Any, str | None], Result]] = {  # what a trained run is asked for
     "generate": cli_generate.make, "predict": cli_perturb.make, "screen": cli_screen.make,
+    "trajectory": cli_modes.make, "change": cli_modes.make,
 }
 
 

@@ -17,6 +17,7 @@ from scdiff_core.config import (
     TrainConfig,
     validate,
 )
+from scdiff_core.config_modes import ChangeConfig, TrajectoryConfig
 from scdiff_core.config_screen import ScreenConfig
 from scdiff_core.errors import ScdiffError
 
@@ -27,6 +28,8 @@ KINDS: dict[str, type[Frozen]] = {
     "generate": GenerateConfig,
     "predict": PredictConfig,
     "screen": ScreenConfig,
+    "trajectory": TrajectoryConfig,
+    "change": ChangeConfig,
 }
 
 

@@ -12,7 +12,7 @@ from scdiff_core.config_screen import Chosen
 
 POINTS = 9  # positions on a path, both ends among them
 PATH_CELLS = 900  # of a whole path
-STRENGTH = 0.5  # how far cells are noised, of 1
+STRENGTH = 0.9  # how far cells are noised, of 1; at half of it few of them change (benchmarks/modes.py)
 
 
 class Ends(Frozen):

@@ -8,13 +8,14 @@ from typing import Any
 from scdiff_core import keys
 from scdiff_core.config import TrainConfig
 from scdiff_core.data.split import words as rule_words
+from scdiff_core.methods_choices import machine_words, network_words, noise_words, term_words
 from scdiff_core.references import Citations
 
 Facts = Mapping[str, Any]
 
 # as the engine has them (tests/test_methods_text.py holds them against it: this storey cannot import torch)
 PCA_STEPS, HELD_OUT, HELD_OUT_MAX, FEWEST_TO_SPLIT, N_QUANTILES = 300, 0.06, 2000, 50, 64
-NOISE_MEAN, NOISE_STD, UMAP_NEIGHBOURS, UMAP_MIN_DIST = -0.4, 1.4, 15, 0.3
+UMAP_NEIGHBOURS, UMAP_MIN_DIST = 15, 0.3
 
 
 def listed(words: list[str]) -> str:
@@ -122,6 +123,11 @@ def codec_words(run: TrainConfig, values: str, data: Facts | None, cite: Citatio
     """Return what the codec was and how it learned."""
     c = run.codec
     counts, known = values == keys.COUNTS, bool(values)
+    if c.kind == "genes":
+        return ("There was no codec: each gene's " + ("log1p expression" if counts else "value") + ", scaled to unit "
+                "spread, is a dimension of the diffusion"
+                + (", and the library size, as a normal score, one more. On the way back, values at the library size "
+                   "drawn with them were rounded up or down at random so that the mean stays." if counts else "."))
     if c.kind == "pca":
         width = min(c.n_latent, int((data or {}).get("n_pca") or c.n_latent))
         out = [f"Cells were encoded as {width} principal component scores of their "
@@ -146,7 +152,9 @@ def codec_words(run: TrainConfig, values: str, data: Facts | None, cite: Citatio
         if counts and c.thin < 1:
             out.append(f"In training the encoder saw each cell with between {100 * c.thin:g} and 100 % of its "
                        "molecules, thinned at random, while the decoder answered for all of them.")
-    steps = c.steps if c.kind == "vae" else min(c.steps, PCA_STEPS)
+    if c.start_from is not None:
+        out.append("It began with the weights of a codec trained before, matched gene by gene.")
+    steps = codec_steps(run)
     learner = "codec" if c.kind == "vae" else "distributions round the components"
     out.append(f"The {learner} learned for {steps:,} steps of {c.minibatch:,} cells "
                f"(AdamW{cite('loshchilov2019decoupled')}, learning rate {c.lr:g}"
@@ -158,22 +166,28 @@ def codec_words(run: TrainConfig, values: str, data: Facts | None, cite: Citatio
     return " ".join(out)
 
 
+def codec_steps(run: TrainConfig) -> int:
+    """Return how many steps the codec learned for."""
+    steps = run.codec.steps
+    return {"vae": steps, "pca": min(steps, PCA_STEPS), "genes": 0}[run.codec.kind]
+
+
 def diffusion_words(run: TrainConfig, training: Facts, covariates: Mapping[str, str], data: Facts | None,
                     cite: Citations) -> str:
     """Return what the diffusion model was and how it learned."""
     d = run.diffusion
+    what = "cells" if run.codec.kind == "genes" else "codes"
     fresh = ", drawn anew from the encoder at each step" if run.codec.kind == "vae" else ""
-    out = [f"A diffusion model of these codes{cite('rombach2022high')}, scaled to unit spread{fresh}, was trained "
-           f"with the preconditioning and loss weights of EDM{cite('karras2022elucidating')} (log noise level normal "
-           f"with mean {NOISE_MEAN:g} and standard deviation {NOISE_STD:g}); the network has {d.depth} residual blocks "
-           f"of {d.width} units with adaptive layer normalisation{cite('peebles2023scalable')}."]
+    latent = cite("rombach2022high") if run.codec.kind != "genes" else ""
+    out = [f"A diffusion model of these {what}{latent}, scaled to unit spread{fresh}, was trained "
+           f"{noise_words(d, cite)}; {network_words(d, cite)}.{term_words(d, cite)}{machine_words(run)}"]
     if covariates:
         columns = listed([f"{column} ({role.replace('_', ' ')})" for role, column in covariates.items()])
         each = "each " if len(covariates) > 1 else ""
         dropped = (f"; {each}left out at random for {100 * d.drop_condition:.3g} % of the cells in training"
                    f"{cite('ho2022classifier')}") if d.drop_condition else ""
         out.append(f"It is conditioned on {columns}{dropped}.")
-    codec = run.codec.steps if run.codec.kind == "vae" else min(run.codec.steps, PCA_STEPS)
+    codec = codec_steps(run)
     taken = int(training.get("step") or 0) - codec - 1
     early = 0 < taken < d.steps and training.get("state") == "finished"
     steps = f"{taken:,} of at most {d.steps:,}" if early else f"{d.steps:,}"

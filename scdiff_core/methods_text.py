@@ -12,6 +12,7 @@ from typing import Any
 
 from scdiff_core import keys
 from scdiff_core.config import TrainConfig
+from scdiff_core.methods_choices import grid_words
 from scdiff_core.methods_model import codec_words, data_words, diffusion_words, listed
 from scdiff_core.references import Citations, Reference
 
@@ -105,7 +106,7 @@ def methods(data: Facts | None, run: TrainConfig, training: Facts, generated: Fa
     parts.append(("Model", f"{codec_words(run, values, data, cite)} "
                            f"{diffusion_words(run, training, covariates, data, cite)}"))
     if generated:
-        parts.append(("Generated cells", generated_words(generated, covariates, values, cite)))
+        parts.append(("Generated cells", generated_words(generated, covariates, values, cite, run)))
     if report:
         parts.append(("Evaluation", report_words(report, cite)))
     parts.append(("Software and reproducibility", software_words(run, training, generated, report, environment, cite)))
@@ -118,7 +119,8 @@ def covariates_of(data: Facts | None, generated: Facts | None) -> dict[str, str]
     return {k: v for k, v in roles.items() if v and k != "control"}
 
 
-def generated_words(recipe: Facts, covariates: Mapping[str, str], values: str, cite: Citations) -> str:
+def generated_words(recipe: Facts, covariates: Mapping[str, str], values: str, cite: Citations,
+                    run: TrainConfig) -> str:
     """Return which cells were generated, and how."""
     asked = recipe.get("config") or {}
     n = int(recipe.get("n_cells") or asked.get("n_cells") or 0)
@@ -132,9 +134,10 @@ def generated_words(recipe: Facts, covariates: Mapping[str, str], values: str, c
     name, papers = SAMPLERS.get(str(asked.get("sampler")), (str(asked.get("sampler", "")), ()))
     eta = asked.get("eta") or 0
     if name:
-        out.append(f"Codes were sampled by {name}" + (f" with eta {eta:g}" if asked.get("sampler") == "ddim" else "")
-                   + f"{cite(*papers)} in {asked.get('steps')} steps along a cosine schedule"
-                   f"{cite('nichol2021improved')} with noise-to-signal ratios from {RATIO_MAX:g} to {RATIO_MIN:g}, "
+        what = "Cells" if run.codec.kind == "genes" else "Codes"
+        out.append(f"{what} were sampled by {name}" + (f" with eta {eta:g}" if asked.get("sampler") == "ddim" else "")
+                   + f"{cite(*papers)} in {asked.get('steps')} steps along "
+                   f"{grid_words(run.diffusion.schedule, RATIO_MIN, RATIO_MAX, cite)}, "
                    f"from Latin hypercube draws of noise{cite('mckay1979comparison')}.")
     scale = float(asked.get("guidance_scale", 1))
     if covariates and scale == 0:

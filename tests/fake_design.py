@@ -56,7 +56,8 @@ class FakeWorker:
 
     def fetch_regulons(self, name: str) -> dict[str, Any]:
         if self.offline:
-            raise ScdiffError(f"{name} could not be downloaded.", "zenodo.org cannot be reached from here.", "Bring it.")
+            raise ScdiffError(f"{name} could not be downloaded.", "zenodo.org cannot be reached from here.",
+                              "Bring it.")
         assert self.prepared.path is not None
         path = self.prepared.path.parents[1] / "gene_sets" / f"{name}.tsv"
         write_text(path, "source\ttarget\tweight\n" + "".join(f"TP53\tGENE{i}\t1\n" for i in range(9)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scdiff_core import methods_model, methods_text
+from scdiff_core import methods_choices, methods_model, methods_text
 from scdiff_core.config import CodecConfig, DiffusionConfig, GenerateConfig, TrainConfig
 from scdiff_core.methods_text import Methods, methods
 from scdiff_core.references import PAPERS
@@ -131,6 +131,34 @@ def test_without_the_dataset_nothing_is_said_of_it() -> None:
     assert not cited(told) & {"wolf2018scanpy", "mcinnes2018umap", "lopez2018deep"}
 
 
+@pytest.mark.parametrize(("diffusion", "said", "papers"), [
+    ({"schedule": "flow"}, "to predict the velocity of flow matching", {"lipman2023flow", "liu2023flow"}),
+    ({"schedule": "linear"}, "linear variance-preserving schedule", {"ho2020denoising", "song2021score"}),
+    ({"schedule": "edm"}, "mean -0.507", {"karras2022elucidating"}),
+    ({"schedule": "custom", "schedule_file": "mine.py"}, "a schedule of our own, mine.py", set()),
+    ({"prediction": "v"}, "to predict v", {"salimans2022progressive"}),
+    ({"prediction": "eps"}, "to predict the noise", {"ho2020denoising"}),
+    ({"backbone": "transformer"}, "transformer of 3 blocks over 16 programs of 64 units", {"peebles2023scalable"}),
+    ({"terms": {"mmd": 0.5, "sparsity": 0.1}}, "discrepancy", {"gretton2012kernel"}),
+])
+def test_each_choice_of_training_is_told_and_cited(diffusion: dict[str, Any], said: str, papers: set[str]) -> None:
+    run = RUN.model_copy(update={"diffusion": DiffusionConfig.model_validate({"steps": 888, **diffusion})})
+    told, plain = write(run=run, generated=recipe()), write(generated=recipe())
+    assert (said in told.text and said not in plain.text) or "peebles2023scalable" in papers
+    assert papers <= cited(told)
+    assert not (cited(plain) - cited(told)) - {"karras2022elucidating", "nichol2021improved"}
+
+
+def test_genes_without_a_codec_and_a_codec_that_was_begun_with() -> None:
+    told = write(run=RUN.model_copy(update={"codec": CodecConfig(kind="genes")}), generated=recipe(),
+                 training={**TRAINING, "step": 1 + 888})
+    assert "There was no codec" in told.text and "888 steps" in told.text and "Cells were sampled by" in told.text
+    assert not cited(told) & {"kingma2014auto", "rombach2022high", "tomczak2018vamp", "lopez2018deep"}
+    begun = write(run=RUN.model_copy(update={"codec": CodecConfig(steps=777, start_from="other")}))
+    assert "weights of a codec trained before" in begun.text
+    assert "bfloat16" in write(run=RUN.model_copy(update={"precision": "bf16"})).text
+
+
 def test_numbers_of_citations_and_of_the_list_agree() -> None:
     told = write(generated=recipe(), card=report(*methods_text.FIGURES))
     body = told.text.split("\nReferences\n")[0]
@@ -151,14 +179,14 @@ def test_every_paper_has_what_a_reference_needs_and_bibtex_is_ascii() -> None:
 
 def test_constants_are_those_of_the_engine() -> None:
     from scdiff_core.data import embed
-    from scdiff_core.engine import batches, train_codec, train_diffusion
+    from scdiff_core.engine import batches, schedules, train_codec
     from scdiff_core.nn import quantiles
 
     assert train_codec.PCA_STEPS == methods_model.PCA_STEPS and quantiles.N_QUANTILES == methods_model.N_QUANTILES
     assert (batches.HELD_OUT, batches.HELD_OUT_MAX, batches.FEWEST_TO_SPLIT) == (
         methods_model.HELD_OUT, methods_model.HELD_OUT_MAX, methods_model.FEWEST_TO_SPLIT)
-    assert (train_diffusion.LEVELS.mean, train_diffusion.LEVELS.std) == (
-        methods_model.NOISE_MEAN, methods_model.NOISE_STD)
-    assert (train_diffusion.SCHEDULE.ratio_min, train_diffusion.SCHEDULE.ratio_max) == (
-        methods_text.RATIO_MIN, methods_text.RATIO_MAX)
+    assert (schedules.LEVELS.mean, schedules.LEVELS.std) == (methods_choices.NOISE_MEAN, methods_choices.NOISE_STD)
+    assert (schedules.EDM_LEVELS.mean, schedules.EDM_LEVELS.std) == (methods_choices.EDM_MEAN, methods_choices.EDM_STD)
+    assert schedules.LEARNT == (methods_choices.LEARNT_MIN, methods_choices.LEARNT_MAX)
+    assert schedules.SAMPLED == (methods_text.RATIO_MIN, methods_text.RATIO_MAX)
     assert (embed.N_NEIGHBORS, embed.MIN_DIST) == (methods_model.UMAP_NEIGHBOURS, methods_model.UMAP_MIN_DIST)

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "scdiff_core"
-GROUND = {"errors", "keys", "config", "config_base", "config_train", "config_files", "config_screen", "target",
-          "config_uses"}
+GROUND = {"errors", "keys", "config", "config_base", "config_train", "config_files", "config_screen", "config_modes",
+          "target", "config_uses"}
 TORCH = {"diffusion", "nn"}
 DATA = {"workspace", "jobs", "process", "queueing", "worker_client", "selection", "selections", "gates", "views",
-        "methods_text", "methods_model", "references", "data", "analysis", "figures"}
+        "methods_text", "methods_model", "methods_choices", "references", "data", "analysis", "figures"}
 HEAVY = ("torch", "scanpy", "umap", "numba")
 STREAMLIT = "streamlit"
 

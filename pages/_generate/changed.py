@@ -10,6 +10,7 @@ from pages._explore import panel
 from pages._explore.scene import Scene
 from pages._generate import card, cells_from, downloads
 from pages._shared import context, worker
+from pages._shared.copies import copies
 from pages._shared.trouble import escape, kept
 from pages._shared.words import plural
 from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, validate
@@ -34,6 +35,7 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
         if st.button("Change cells", type="primary", icon=":material/swap_horiz:", key="change_go"):
             with kept(f"{KIND}_trouble"):
                 cells_from.begin(run, validate(ChangeConfig, config(), "The settings"), KIND)
+        copies(validate(ChangeConfig, config(), "The settings"), f"{KIND}-{run.id}")
         cells_from.follow(run, KIND)
         worker.warm(run, cells_from.request_key(run, KIND))
     with right:
@@ -58,8 +60,8 @@ def _asked(run: JobDir, prepared: Prepared) -> Any:
         value = str(st.selectbox("To", column.values, index=len(column.values) - 1,
                                  key=f"change-{run.id}-{column.column}", persist_state="session"))
     strength = st.slider("How far", 0.05, 1.0, STRENGTH, 0.05, key="change_strength", persist_state="session",
-                         help="How much of each cell is made anew. Small: hardly anything changes. 1: the whole state "
-                         "is made anew under the new value; the cell's depth and its own noise of counting stay.")
+                         help="How much of each cell is made anew. Below 0.5 hardly anything changes. 1: the whole "
+                         "state is made anew under the new value; the cell's depth and its own noise of counting stay.")
     with st.expander("Advanced", icon=":material/tune:"):
         n_cells = st.number_input("How many cells (0: each once)", 0, 20_000, 0, key="change_n",
                                   persist_state="session")

@@ -66,14 +66,14 @@ def _study(run: JobDir) -> None:
     st.markdown(f"**{escape(found['sentence'])}**")
     with st.expander(f"All ways, on {plural(found['n_cells'], 'held-out cell')}", icon=":material/table:"):
         table = pd.DataFrame([{
-            "way": row["method"], "parameters (chosen on training cells)": row["parameters"],
-            "deviance": round(row["deviance"], 1), "better than the mean cell": f"{row['gain']:.1%}",
-            "off by more than the model": f"{row['gap']:+.1f} ± {row['gap_se']:.1f}",
-            "error of log1p": round(row["error_log1p"], 3)} for row in found["rows"]])
+            "way": row["method"], "parameters": row["parameters"],
+            "deviance": round(row["deviance"], 1), "gain on the mean cell": f"{row['gain']:.1%}",
+            "gap to the model": f"{row['gap']:+.1f} ± {row['gap_se']:.1f}",
+            "log1p error": round(row["error_log1p"], 3)} for row in found["rows"]])
         st.dataframe(table, hide_index=True, key="denoise_table", alt="Ways of denoising, the best first")
         st.caption("Poisson deviance of the hidden molecules of a cell: lower is better; ± one standard error over "
-                   "cells. Diffusion over neighbours is the idea of MAGIC. *Code alone* leaves the cell's own counts "
-                   "out.")
+                   "cells. Parameters are chosen on training cells. Diffusion over neighbours is the idea of MAGIC. "
+                   "*Code alone* leaves the cell's own counts out.")
 
 
 def _shown(run: JobDir, prepared: Prepared) -> None:

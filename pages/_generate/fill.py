@@ -15,6 +15,8 @@ from pages._generate import using
 from pages._shared import context, worker
 from pages._shared.trouble import escape
 from pages._shared.words import plural
+from scdiff_core import keys
+from scdiff_core.analysis.filling import FEWEST
 from scdiff_core.config import validate
 from scdiff_core.config_uses import FILL_TO, FillConfig
 from scdiff_core.data.prepared import Prepared
@@ -61,8 +63,10 @@ def _numbers(run: JobDir, prepared: Prepared, column: str) -> dict[str, int]:
     base = pd.DataFrame({TYPE: list(real), REAL: list(real.values()), WANTED: [max(to, n) for n in real.values()]})
     edited = st.data_editor(base, hide_index=True, disabled=[TYPE, REAL], key=f"fill-{run.id}-{column}-{to}",
                             height=38 + 35 * min(len(base), 9), column_config={
-                                WANTED: st.column_config.NumberColumn(min_value=0, step=1, required=True,
-                                                                      help="Real and generated together. Editable.")})
+                                TYPE: st.column_config.TextColumn(width=128), REAL: st.column_config.Column(width=58),
+                                WANTED: st.column_config.NumberColumn(
+                                    width=74, min_value=0, step=1, required=True,
+                                    help="Real and generated together. Editable.")})
     wanted = {str(t): int(n) for t, n in zip(edited[TYPE], edited[WANTED], strict=True)}
     lacks = [n - real[t] for t, n in wanted.items() if n > real[t]]
     st.caption(f"{plural(sum(lacks), 'cell')} to generate, for {plural(len(lacks), 'type')}.")
@@ -72,7 +76,9 @@ def _numbers(run: JobDir, prepared: Prepared, column: str) -> dict[str, int]:
 def _ask_study(run: JobDir, prepared: Prepared, column: str, numbers: dict[str, int]) -> None:
     labels = prepared.labels(column)
     values = next(c.values for c in prepared.vocab.categorical if c.column == column)
-    rarest = sorted(values, key=lambda v: int((labels == v).sum()))
+    held_out = (prepared.obs[keys.SPLIT] == keys.TEST).to_numpy()
+    known = {v: min(int((labels[held_out] == v).sum()), int((labels[~held_out] == v).sum())) for v in values}
+    rarest = sorted(values, key=lambda v: (known[v] < FEWEST, int((labels == v).sum())))
     st.markdown("**Does it help?**", help="A classifier is taught on training cells as they are, with the rare cells "
                 "repeated, weighted, and with generated cells beside them, and judged on real cells that neither it "
                 "nor the model has seen.")

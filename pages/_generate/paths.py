@@ -14,6 +14,7 @@ from pages._explore import panel
 from pages._explore.scene import Scene
 from pages._generate import cells_from, downloads
 from pages._shared import context, worker
+from pages._shared.copies import copies
 from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import escape, kept
 from scdiff_core import keys
@@ -36,12 +37,15 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
     """Draw the settings in the left column, and the path in the right one."""
     with left:
         st.caption("A path of cells from one state to another: what lies between, position by position. It says what "
-                   "the model holds for possible, not what cells do.")
+                   "the model holds for possible, not what cells do. Where your data has a time or a stage as a "
+                   "number, lead the path along that: on cells held out of training it came much nearer to the truth.")
         ends = [_end(name, i, run, prepared) for i, name in enumerate(("Start", "End"))]
         points, n_cells, reach, how = _how()
         if st.button("Generate path", type="primary", icon=":material/route:", key="path_go") and all(ends):
             with kept(f"{KIND}_trouble"):
                 cells_from.begin(run, _config(run, ends, points, n_cells, reach, how), KIND)
+        if all(ends) and ends[0] != ends[1]:
+            copies(_config(run, ends, points, n_cells, reach, how), f"{KIND}-{run.id}")
         cells_from.follow(run, KIND)
         worker.warm(run, cells_from.request_key(run, KIND))
     with right:
@@ -198,8 +202,8 @@ def _curves(made: GeneratedSet, prepared: Prepared, config: dict[str, Any]) -> N
                     alt="Mean expression of " + ", ".join(genes) + " along the path")
     figure_bar(partial(_file, genes, own, real), f"{prepared.name}-synthetic-gene-curves-{made.id}",
                f"path-curves-{made.id}-files", lambda: figures.table_of_curves(genes, own, real))
-    st.caption("Bands: one standard deviation of the cells at a position. Dashed: real cells "
-               + ("at their own number." if real is not None and len(real.at) > 2 else
+    st.caption("Bands: one standard deviation of the cells at a position. Open circles: real cells "
+               + ("at their own number, joined by dashes." if real is not None and len(real.at) > 2 else
                   "of both ends; where those between stand on the path is not known."))
 
 

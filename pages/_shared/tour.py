@@ -45,8 +45,8 @@ STEPS = (
              "Rings are generated, dots are real cells. Choose one type on the left, press **Generate**, and see "
              "whether the rings fall on that type. *Report card* says how good they are."),
     TourStep("Design", "pages/design.py", "Cells as you want them",
-             "Say what cells are to be like: type `CD79A` under *Add a gene*, or paste a list. At once you see how many "
-             "real cells are like that, and whether it is common, rare or beyond the data; **Design** makes some."),
+             "Say what cells are to be like: type `CD79A` under *Add a gene*, or paste a list. At once you see how "
+             "many real cells are like that: common, rare or beyond the data. **Design** makes some."),
     TourStep("Methods", "pages/methods.py", "What goes into the paper",
              "Here is the paragraph with its references, from what was really done. The full report of a model, to "
              "send to a colleague, is on the *Runs* page. That was all: now your own cells."),
@@ -99,7 +99,8 @@ def _has_cells() -> bool:
 def offer(key: str = "tour_begin") -> None:
     """Draw the button that begins the tour; quiet where it has been seen."""
     again = seen()
-    if st.button("Take the tour again" if again else f"Show me round ({len(STEPS)} steps)", key=key, icon=":material/tour:",
+    words = "Take the tour again" if again else f"Show me round ({len(STEPS)} steps)"
+    if st.button(words, key=key, icon=":material/tour:",
                  type="tertiary" if again else "secondary",
                  help="Short cards on the demo, one on each page. Nothing is blocked; put it away at any time."):
         begin()

@@ -13,8 +13,7 @@ from scdiff_core.analysis.gene_sets import decode_gmt
 from scdiff_core.config import CodecConfig, DiffusionConfig
 from scdiff_core.workspace import atomic_write
 
-CODECS = {"vae": "Autoencoder with a count model (best)", "pca": "PCA (instant, less true to the zeros)",
-          "genes": "None: the genes themselves (far less true)"}
+CODECS = {"vae": "Autoencoder (best)", "pca": "PCA (instant)", "genes": "None: the genes"}
 BACKBONES = {"mlp": "Residual MLP", "transformer": "Transformer over gene programs"}
 SCHEDULES = {"standard": "Standard", "linear": "Linear (DDPM)", "cosine": "Cosine", "edm": "EDM (Karras)",
              "flow": "Flow matching", "custom": "My own, from a file"}
@@ -34,7 +33,9 @@ def model(name: str, codec: CodecConfig, diffusion: DiffusionConfig, whole: bool
     kinds = list(CODECS)[: 3 if whole else 2]
     kind = st.selectbox("Codec", kinds, index=kinds.index(codec.kind), key=f"codec-{name}",
                         format_func=CODECS.__getitem__,
-                        help="How a cell becomes a short code, and the code a cell again.")
+                        help="How a cell becomes a short code, and the code a cell again. The autoencoder has a model "
+                             "of counts; PCA is less true to the zeros; without a codec the diffusion is of the genes "
+                             "themselves, which is far less true.")
     if not whole:
         return {"kind": kind}, {}
     out: dict[str, Any] = {"kind": kind}
@@ -81,7 +82,7 @@ def noise(name: str) -> tuple[dict[str, Any], bool]:
                        "`__call__(self, t)` returns alpha and sigma.")
             st.code("import torch\n\nclass Schedule:\n    def __call__(self, t):\n        angle = 0.05 + 1.45 * t\n"
                     "        return torch.cos(angle), torch.sin(angle)", language="python")
-    out["prediction"] = st.selectbox("The network says", list(PREDICTIONS), key=f"prediction-{name}",
+    out["prediction"] = st.selectbox("Prediction", list(PREDICTIONS), key=f"prediction-{name}",
                                      format_func=PREDICTIONS.__getitem__,
                                      help="What it is asked for, and so how errors at each amount of noise weigh.")
     return out, allowed
@@ -101,7 +102,7 @@ def _take() -> None:
 
 def terms(name: str, kind: str, counts: bool) -> dict[str, Any]:
     """Draw the weights of the added loss terms; returns fields of `LossTerms`."""
-    st.caption("All off: on blood cells none of them made cells truer (README).")
+    st.caption("All off: on blood cells none made cells truer by more than chance.")
     first, second = st.columns(2)
 
     def weight(place: Any, label: str, field: str, words: str, off: bool = False) -> float:
@@ -118,6 +119,7 @@ def terms(name: str, kind: str, counts: bool) -> dict[str, Any]:
                            "cell's."),
     }
     if out["pathways"] > 0:
+        st.caption("Choose, or bring, the gene sets that cells are held to.")
         folder = context.workspace().root / SETS_FOLDER
         found = {p.name: p for p in sorted(folder.glob("*.gmt"))} if folder.is_dir() else {}
         chosen = st.multiselect("Gene sets", list(found), key="loss_sets", persist_state="session",

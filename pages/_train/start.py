@@ -109,7 +109,7 @@ def advanced(prepared: Prepared, name: str, task: str) -> dict[str, Any]:
     whole = task == GENERATE
     with st.expander("Advanced", icon=":material/tune:"):
         steps_tab, model_tab, *noise_and_loss, machine_tab = st.tabs(
-            ["Steps", "Model", *(["Noise", "Loss"] if whole else []), "Machine"])
+            ["Steps", "Model", *(["Noise", "Loss"] if whole else []), "GPU"])
         with model_tab:
             of_codec, of_diffusion = choices.model(name, codec, diffusion, whole)
         with steps_tab:

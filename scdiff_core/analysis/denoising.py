@@ -80,8 +80,8 @@ def company_of(prepared: Prepared, rows: np.ndarray, halves: Halves, others: np.
                    prepared.total_counts[others])
 
 
-def study(prepared: Prepared, learnt: np.ndarray, judged: np.ndarray, model: Model, seed: int = 0
-          ) -> Generator[Step, None, dict[str, Any]]:
+def study(prepared: Prepared, learnt: np.ndarray, judged: np.ndarray, model: Model, seed: int = 0,
+          more: dict[str, dict[str, Way]] | None = None) -> Generator[Step, None, dict[str, Any]]:
     """Compare the ways of denoising on cells that no model was trained on; the result is plain JSON.
 
     Half of each cell's molecules is seen, the other half is what is predicted (`thinning.halve`). The parameters of
@@ -94,17 +94,19 @@ def study(prepared: Prepared, learnt: np.ndarray, judged: np.ndarray, model: Mod
         Rows of the training cells, and of cells that were not trained on.
     model
         What the model expects of thinned cells: name -> shares [n, G]; `OURS` is among them.
+    more
+        Further ways to compare with, as `ways` gives them.
     """
     rng = np.random.default_rng(seed)
-    few = np.sort(rng.permutation(learnt)[:MOST_CHOSEN])
+    few = np.sort(rng.permutation(learnt)[:min(MOST_CHOSEN, len(learnt) // 2)])  # the others are their neighbours
     rows = np.sort(rng.permutation(judged)[:MOST_JUDGED])
-    every = ways()
+    every = {**ways(), **(more or {})}
     total, done = 1 + sum(len(v) for v in every.values()) + len(every), 0
     trial = halve(prepared.counts[few], prepared.total_counts[few], seed)
     company = company_of(prepared, few, trial, learnt, seed)
     best: dict[str, tuple[str, float]] = {}
     for method, options in every.items():
-        search = _best(options, OWN if method in (KNN, DIFFUSION) else (0.0,), company, trial)
+        search = _best(options, (0.0,) if method in (RAW, MEAN) else OWN, company, trial)
         while True:
             try:
                 next(search)
@@ -127,13 +129,13 @@ def study(prepared: Prepared, learnt: np.ndarray, judged: np.ndarray, model: Mod
             for method, (words, own) in best.items()}
     each = {name: deviance(halves.kept, halves.total_kept, share) for name, share in found.items()}
     nothing = each[MEAN].mean()
-    table = [{"method": name, "parameters": told.get(name, ""), "deviance": float(values.mean()),
+    table: list[dict[str, Any]] = [{"method": name, "parameters": told.get(name, ""), "deviance": float(values.mean()),
               "gain": float(1 - values.mean() / nothing),
               "gap": float((values - each[OURS]).mean()),
               "gap_se": float((values - each[OURS]).std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0,
               "error_log1p": float(error_log1p(halves.kept, halves.total_kept, found[name]).mean())}
              for name, values in each.items()]
-    table.sort(key=lambda row: row["deviance"])
+    table.sort(key=lambda row: float(row["deviance"]))
     return {"rows": table, "n_cells": len(rows), "n_chosen": len(few), "seed": seed, "sentence": sentence(table)}
 
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 LIKE = 200  # cells of like depth that a cell is compared with
 FEWEST = 20  # kept-aside cells below which those that were learnt from have to serve
-NEIGHBOURS = 50
+NEIGHBOURS, NEAREST = 50, 15  # among simulated doublets; training cells that a distance is the mean of
 PER_CELL = 2  # doublets simulated for each cell (Scrublet's habit)
 
 
@@ -78,3 +78,14 @@ def doublet_share(places: np.ndarray, cells: np.ndarray, simulated: np.ndarray, 
     odd = ((at >= len(cells)) & keep).sum(1) / k
     ratio = len(simulated) / max(1, len(cells))
     return odd / (odd + ratio * (1 - odd))
+
+
+def distance(places: np.ndarray, rows: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """Return the mean distance of some rows of places [N, P] to the nearest training cells, but themselves; [n]."""
+    from sklearn.neighbors import NearestNeighbors
+
+    k = min(NEAREST, len(learnt) - 1)
+    far, at = NearestNeighbors(n_neighbors=k + 1).fit(places[learnt]).kneighbors(places[rows])
+    keep = learnt[at] != rows[:, None]
+    keep[keep.all(1), -1] = False  # k of k + 1
+    return (far * keep).sum(1) / k

@@ -86,7 +86,7 @@ class FlowLikelihood:
         def clean(v: Tensor) -> Tensor:
             return self.denoiser(v * alpha, time, among)
 
-        x0_hat, along = torch.func.jvp(clean, (y[rows],), (probe,))
+        x0_hat, along = torch.func.jvp(clean, (y[rows],), (probe,))[:2]
         trace = (probe * along).sum(1).view(-1, b).sum(0) / max(1, self.probes)
         return (y - x0_hat[:b]).detach(), (d - trace).detach()
 

@@ -1,6 +1,6 @@
 """The twist of twisted sampling: how likely a demand is to be met by what noisy latents will become.
 
-A demand m(z) >= 0 on clean latents has, at noise sigma, about the probability (the twist of Wu et al. 2023, as a probit)
+A demand m(z) >= 0 on clean latents has, at noise sigma, about this probability (that of Wu et al. 2023, as a probit):
 
     Phi(m(x0_hat) / sqrt(v (tau^2 + |dm/dz|^2))),    v = sigma^2 / (1 + sigma^2),
 

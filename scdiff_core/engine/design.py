@@ -25,7 +25,9 @@ from scdiff_core.engine.generate import conditions
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import TargetObjective, Types
 from scdiff_core.engine.train_diffusion import SCHEDULE as LEARNT
+from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
+from scdiff_core.nn.genes import GenesCodec
 from scdiff_core.target import Target
 
 SCHEDULE = Karras(LEARNT.ratio_min, LEARNT.ratio_max)  # alpha is 1, as twisted sampling wants it
@@ -155,6 +157,10 @@ def prepare(model: Model, real: Denoised, target: Target, allowed: bool = False)
 
     `allowed` says that a custom objective may run.
     """
+    if isinstance(model.codec, GenesCodec):
+        raise ScdiffError("Cells cannot be designed with this model.",
+                          "It is of the genes themselves: designing steers short codes, which it does not have.",
+                          "Train a model with the codec vae or pca.")
     found = facts(model, real, target)
     target = found.target
     own = None if target.objective is None else custom.load(Path(target.objective), model.genes.tolist(), allowed)

@@ -104,6 +104,6 @@ def write(path: Path, adata: AnnData, target: Target, report: DesignReport, arra
     for name, text in ((FIGURES, reports.figures_table(report)), (SIDE_EFFECTS, reports.side_effects_table(report)),
                        (NEIGHBOURS, reports.neighbours_table(report)), (PROGRAMS, reports.programs_table(report))):
         write_text(path / name, text)
-    outputs.write_set(path, adata, config, prepared, umap)  # type: ignore[arg-type]
+    outputs.write_set(path, adata, config, prepared, umap)
     (path / LIVE).unlink(missing_ok=True)
     return DesignSet(path)

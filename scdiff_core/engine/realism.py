@@ -167,8 +167,9 @@ def _programs(adata: AnnData, prepared: Prepared, reference: np.ndarray, made: D
     asked = {row.program: row.members for row in made.target.programs}
     if not asked and not sets:
         return ()
-    means = (np.asarray(x.mean(axis=0), float).ravel() for x in (adata.layers[keys.LOG1P], prepared.log1p(reference)))
-    return programs_of.compare(*means, prepared.genes.tolist(), asked, sets)
+    designed, real = (np.asarray(x.mean(axis=0), float).ravel()
+                      for x in (adata.layers[keys.LOG1P], prepared.log1p(reference)))
+    return programs_of.compare(designed, real, prepared.genes.tolist(), asked, sets)
 
 
 def _values(made: Designed, levels: dict[str, np.ndarray], n: int) -> np.ndarray:

@@ -136,8 +136,9 @@ def train(job: JobDir, prepared: Prepared, config: TrainConfig, *, resume: bool)
         The loss is not finite, the disk is full, the device is not there, or the checkpoint is damaged.
     """
     torch.set_num_threads(process.threads_for(config.threads))
+    group = distributed.join()
     training = Training(prepared, config)
-    training.group = distributed.join()
+    training.group = group
     return _Run(job, training, resume).events()
 
 

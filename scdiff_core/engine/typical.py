@@ -35,15 +35,21 @@ COLUMNS = {
     "log_density": "log density of the cell's code under the probability-flow ODE, nats",
     "noise": "length of the noise that the flow makes of the code; 1 is ordinary",
     "surprise": "by how many nats the counts are less likely, given the code, than counts drawn from it",
+    "distance": "distance to the nearest training cells in PCA, in standard deviations of ordinary cells of its depth; "
+                "no model is needed for it",
     "doublet": "how much of the code's neighbourhood is simulated doublets and not cells (0 to 1)",
 }
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a model says of n cells: codes [n, D], and [n] each of log density, noise and surprise (see `COLUMNS`)."""
+    """What a model says of n cells: codes [n, D], and [n] each of log density, noise and surprise (see `COLUMNS`).
+
+    `log_likelihood` is that of the counts given the code, in nats: deep cells have less of it, whatever they are.
+    """
 
     codes: np.ndarray
+    log_likelihood: np.ndarray
     log_density: np.ndarray
     noise: np.ndarray
     surprise: np.ndarray
@@ -76,11 +82,13 @@ def parts(model: Model, counts: sp.csr_matrix, total_counts: np.ndarray, steps: 
     flow = FlowLikelihood(model.denoiser, model.denoiser.schedule, steps, 1)
     sizes = tuple(len(c.values) for c in model.vocab.categorical)
     codes = encode(model, counts, total_counts)
-    found: dict[str, list[Tensor]] = {"density": [], "noise": [], "surprise": []}
+    found: dict[str, list[Tensor]] = {"likely": [], "density": [], "noise": [], "surprise": []}
     for start in range(0, n, CHUNK):
         z = torch.from_numpy(codes[start:start + CHUNK]).to(model.device)
         with torch.no_grad():
-            found["surprise"].append(surprise(model, z, counts[start:start + CHUNK], generator))
+            likely, expected = likelihoods(model, z, counts[start:start + CHUNK], generator)
+        found["likely"].append(likely)
+        found["surprise"].append(expected - likely)
         free = Condition(torch.zeros((len(z), len(sizes)), dtype=torch.int64),
                          torch.zeros((len(z), len(model.vocab.continuous))), sizes).to(model.device).null()
         walk = flow.log_prob(z, free, generator)
@@ -95,14 +103,13 @@ def parts(model: Model, counts: sp.csr_matrix, total_counts: np.ndarray, steps: 
         spread = float(noise.shape[1] - 1) * float(1 + (sigma / alpha) ** 2)
         found["density"].append(density)
         found["noise"].append((noise[:, :-1].square().sum(1) / spread).sqrt())
-    density, noise, odd = (torch.cat(found[k]).float().cpu().numpy() for k in ("density", "noise", "surprise"))
-    return Parts(codes, density, noise, odd)
+    return Parts(codes, *(torch.cat(v).float().cpu().numpy() for v in found.values()))
 
 
-def surprise(model: Model, z: Tensor, counts: sp.csr_matrix, generator: torch.Generator) -> Tensor:
-    """Return by how much the counts [B, G] are less likely than counts drawn from their codes z [B, D]; nats, [B].
+def likelihoods(model: Model, z: Tensor, counts: sp.csr_matrix, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the log likelihood of counts [B, G] given codes z [B, D], and that of counts drawn from them; [B], nats.
 
-    A posterior predictive check with the log likelihood as its measure (Gelman, Meng and Stern 1996).
+    Their difference is a posterior predictive check (Gelman, Meng and Stern 1996) with the likelihood as its measure.
     """
     said = model.codec.decode(z)
     assert isinstance(said, NegativeBinomial)
@@ -112,7 +119,7 @@ def surprise(model: Model, z: Tensor, counts: sp.csr_matrix, generator: torch.Ge
         draw = torch.rand(said.log_mean.shape, generator=generator).to(z)
         again = said.sample(quantiles.look_up(model.codec.table, draw), generator)
         expected += said.log_likelihood(_values(again)) / AGAIN
-    return expected - likely
+    return likely, expected
 
 
 def _values(x: Tensor) -> Values:
@@ -162,15 +169,18 @@ def typical(model: Model, prepared: Prepared, config: TypicalConfig) -> Generato
     total = prepared.total_counts[rows]
     found = yield from parts(model, prepared.counts[rows], total, config.steps, config.seed)
     is_learnt, compared = np.isin(rows, learnt), {True: np.isin(rows, few), False: np.isin(rows, aside)}
-    odd, rank = np.zeros((2, len(rows)))
+    near = np.log(np.maximum(typicality.distance(prepared.X_pca, rows, learnt), 1e-9))
+    odd, rank, far = np.zeros((3, len(rows)))
     for own, reference in compared.items():
         mine = is_learnt == own
         scores = score(found, total, reference)
+        far[mine] = typicality.standardised(near, total, reference)[mine]
         odd[mine], rank[mine] = scores[mine], typicality.rank_among_like(scores, total, reference)[mine]
     table = pd.DataFrame({
         "cell": prepared.obs.index[rows].astype(str), "row": rows,
-        "split": prepared.obs[keys.SPLIT].to_numpy(str)[rows], "total_counts": total, "score": odd, "percentile": rank, "log_density": found.log_density,
-        "noise": found.noise, "surprise": found.surprise,
+        "split": prepared.obs[keys.SPLIT].to_numpy(str)[rows], "total_counts": total, "score": odd,
+        "percentile": rank, "log_density": found.log_density, "noise": found.noise, "surprise": found.surprise,
+        "distance": far,
         "doublet": doublet_scores(model, prepared, found.codes, rows, learnt, config.seed)})
     if prepared.roles.cell_type is not None:
         table.insert(3, "cell_type", prepared.labels(keys.CELL_TYPE)[rows])

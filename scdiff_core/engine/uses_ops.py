@@ -69,7 +69,7 @@ def carry_out(model: Model, prepared: Prepared, asked: Frozen, out: Path, tell: 
     if isinstance(asked, uses.FillConfig):
         adata = on(fill.fill(model, prepared, asked), WORDS["fill"])
         tell("placing the cells", 0.95)
-        outputs.write_set(out, adata, asked, prepared, umap)  # type: ignore[arg-type]
+        outputs.write_set(out, adata, asked, prepared, umap)
         return {"n_cells": int(adata.n_obs), **json.loads(adata.uns[keys.SCDIFF])["fill"]}
     assert isinstance(asked, uses.TypicalConfig)
     table = on(typical.typical(model, prepared, asked), WORDS["typical"])

@@ -29,7 +29,8 @@ propose    run, rows or cell_type, n             done, rows, n_cells
 =========  ====================================  ==============================================
 
 Besides, `design_open` (run) ends with genes, n_cells, types; `feasibility` (run, target) with target, feasibility, met
-(packed rows), histograms, joints.
+(packed rows), histograms, joints; `use` (run, kind: denoise, fill or typical, config, out_dir) with out_dir, n_cells,
+seconds; `study` (run, kind: denoise or fill, and for fill rare, column, to) with study, which is kept in the run.
 
 `run` is the id of a run, or the path of its directory. `a` and `b` are {"source": "real" or "RUN/SET", "rows": a mask
 of its cells as `selection.pack_rows` packs it, or null for all}. On the way come `phase` and `progress` (0 to 1).

@@ -69,7 +69,7 @@ def path_map(real: np.ndarray, made: np.ndarray, position: np.ndarray, ends: tup
 
 
 def gene_curves(genes: Sequence[str], made: Curves, real: Curves | None = None, *, height: int = 440) -> go.Figure:
-    """Return the mean of each gene along a path with a band of one standard deviation; real cells dashed beside."""
+    """Return the mean of each gene along a path with a band of one standard deviation; real cells as open circles."""
     figure = go.Figure()
     for i, gene in enumerate(genes):
         colour = OKABE_ITO[i % len(OKABE_ITO)]
@@ -81,12 +81,17 @@ def gene_curves(genes: Sequence[str], made: Curves, real: Curves | None = None, 
                            line={"color": colour, "width": 2.5},
                            hovertemplate=f"{gene}, position %{{x:.2f}}: %{{y:.2f}}<extra>generated</extra>")
         if real is not None:
-            figure.add_scatter(x=real.at, y=real.mean[:, i], mode="lines+markers", legendgroup=gene, showlegend=False,
+            figure.add_scatter(x=real.at, y=real.mean[:, i], mode=_joined(real), legendgroup=gene, showlegend=False,
                                line={"color": colour, "width": 1.5, "dash": "dash"}, marker={"symbol": "circle-open"},
                                hovertemplate=f"{gene}, position %{{x:.2f}}: %{{y:.2f}}<extra>real</extra>")
     figure.update_xaxes(title=POSITION_WORDS, range=[-0.03, 1.03])
     figure.update_yaxes(title="log1p, mean ± 1 SD", rangemode="tozero")
     return frame(figure, height, margin={"l": 24, "r": 10, "t": 30, "b": 30})
+
+
+def _joined(real: Curves) -> str:
+    """Return how real cells are drawn: where only the ends of a path are known, nothing joins them."""
+    return "lines+markers" if len(real.at) > 2 else "markers"
 
 
 def _clear(colour: str) -> str:
@@ -134,10 +139,10 @@ def export_gene_curves(genes: Sequence[str], made: Curves, real: Curves | None =
                            color=colour, alpha=0.13, linewidth=0)
         place.plot(made.at, made.mean[:, i], color=colour, marker="o", markersize=3, label=gene)
         if real is not None:
-            place.plot(real.at, real.mean[:, i], color=colour, linestyle="--", linewidth=0.9, marker="o", markersize=3,
-                       markerfacecolor="none")
+            place.plot(real.at, real.mean[:, i], color=colour, linestyle="--" if len(real.at) > 2 else "",
+                       linewidth=0.9, marker="o", markersize=3, markerfacecolor="none")
     place.set(xlabel=POSITION_WORDS, ylabel="log1p, mean ± 1 SD", xlim=(-0.03, 1.03))
     place.set_ylim(bottom=0)
     place.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7,
-                 title=None if real is None else "dashed: real")
+                 title=None if real is None else "open: real")
     return save_figure(figure, fmt, True, size)

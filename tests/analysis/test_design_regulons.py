@@ -19,7 +19,8 @@ TP53,CDKN1A,1.0,ExTRI,4,PMID
 """
 HEAD = ("source_genesymbol\ttarget_genesymbol\tis_stimulation\tis_inhibition\tconsensus_direction\t"
         "consensus_stimulation\tconsensus_inhibition\tdorothea_level")
-DOROTHEA = "\n".join([HEAD, "AR\tKLK3\tTrue\tFalse\tTrue\tTrue\tFalse\tA", "AR\tPTEN\tFalse\tTrue\tTrue\tFalse\tTrue\tB",
+DOROTHEA = "\n".join([HEAD, "AR\tKLK3\tTrue\tFalse\tTrue\tTrue\tFalse\tA",
+                      "AR\tPTEN\tFalse\tTrue\tTrue\tFalse\tTrue\tB",
                       "AR\tFOXA1\tTrue\tTrue\tTrue\tFalse\tTrue\tC", "E2F1\tTP73\tTrue\tTrue\tTrue\tTrue\tFalse\tA;D",
                       "E2F1\tMYC\tFalse\tFalse\tFalse\tFalse\tFalse\tB"]) + "\n"
 
@@ -50,6 +51,21 @@ def test_regulons_are_those_that_decoupler_takes(tmp_path: Path, monkeypatch: py
     table = getattr(decoupler.op, name.lower())()
     assert {(tf, g): w for tf, targets in found.items() for g, w in targets.items()} == pytest.approx(
         {(r.source, r.target): r.weight for r in table.itertuples()})
+
+
+def test_page_and_command_keep_them_in_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from scdiff_core import cli_routes
+    from scdiff_core.engine import routes_ops
+    from scdiff_core.workspace import Workspace
+
+    monkeypatch.setattr("urllib.request.urlopen", Internet(COLLECTRI))
+    space = Workspace(tmp_path)
+    said = routes_ops.fetch_regulons(SimpleNamespace(workspace=space), lambda words, share: None,  # type: ignore[arg-type]
+                                     "CollecTRI")
+    assert said == {"path": str(space.root / "gene_sets" / "CollecTRI.tsv"), "name": "CollecTRI", "n": 2}
+    assert cli_routes._download(space, "collectri") == said["path"]
 
 
 @pytest.mark.parametrize("error", [urllib.error.URLError("Name or service not known"), TimeoutError("timed out"),

@@ -64,3 +64,13 @@ def test_what_pretraining_brings_is_the_mean_difference_over_conditions() -> Non
     # differences -.1 and -.3: mean -.2, SE .1
     assert "Pre-training, set diffusion: E-distance -0.200 (SE 0.100)" in text
     assert "| set diffusion | as it is | 1 | 0.400" in text and "moved controls" not in text
+
+
+def test_coverage_is_told_for_each_seed_that_has_it() -> None:
+    rows = [{"what": "unseen pair", "method": tables.MEAN, "condition": c, "seed": s, "pearson": 0.9, **more}
+            for s, c, more in ((0, "A", {}), (1, "A", {"coverage": 0.8}), (1, "B", {"coverage": 0.9}))]
+    synergy = [{"pair": p, "seed": 0, "kind": k, "multiple": m}
+               for p, k, m in (("x", "synergistic", 1.5), ("y", "additive", 1.0))]
+    text = tables.demo_section({"rows": rows, "synergy": synergy,
+                                "about": {"seeds": [0, 1], "preset": "quick", "ours": True}})
+    assert "Coverage by seed (1): unseen pair 0.850." in text and "AUC by seed: 1.00." in text

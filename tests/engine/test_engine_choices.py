@@ -255,3 +255,17 @@ def test_a_configuration_of_an_earlier_version_is_read_as_it_was(tmp_path: Path)
     assert (config.diffusion.schedule, config.diffusion.prediction, config.diffusion.backbone) == (
         "standard", "auto", "mlp")
     assert not config.diffusion.terms.on and config.precision == "auto" and config.codec.start_from is None
+
+
+def test_designing_and_changing_cells_want_a_codec(tmp_path: Path) -> None:
+    from scdiff_core.engine.denoised import Denoised
+    from scdiff_core.engine.design import prepare
+    from scdiff_core.engine.populations import bare
+    from scdiff_core.target import Target
+
+    prepared = small_prepared()
+    model = Model.load(trained(tmp_path, prepared, codec={"kind": "genes"})[0], "cpu")
+    with pytest.raises(ScdiffError, match="genes themselves"):
+        prepare(model, Denoised.of(model, prepared), Target())
+    with pytest.raises(ScdiffError, match="genes themselves"):
+        bare(model.codec.decode(torch.zeros(2, model.codec.n_dims)))

@@ -48,7 +48,7 @@ def compare(designed: np.ndarray, reference: np.ndarray, genes: Sequence[str], a
     names, place = [str(g) for g in genes], {str(g): i for i, g in enumerate(genes)}
     every = {**(sets or {}), **asked}
     t, p = _activity(designed - reference, names, every)
-    found = []
+    found: list[dict[str, Any]] = []
     for name, members in every.items():
         at = [place[g] for g in members if g in place]
         if at and (name in asked or name in t):
