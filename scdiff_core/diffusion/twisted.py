@@ -17,6 +17,7 @@ from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.objective import Objective
 from scdiff_core.diffusion.schedule import Schedule
 from scdiff_core.diffusion.twist import LEAST, ahead, levels, log_twist, look, noise_like, variance_at
+from scdiff_core.diffusion.twist_calibration import Calibration
 from scdiff_core.nn.condition import Condition
 
 
@@ -103,6 +104,8 @@ class TwistedSMC:
         An island is resampled once its effective number is below this share of its particles. High, since what is taken
         twice parts again while there is noise, and cells that are drawn at the end, none twice (`draw`), cannot follow
         weights that differ much.
+    calibration
+        Puts the twist right by known cells, from t = 1 on; None: it is taken as it is.
     """
 
     denoiser: Denoiser
@@ -113,6 +116,7 @@ class TwistedSMC:
     most: float = 3.0
     unknown: Tensor | None = None
     poor: float = 0.9
+    calibration: Calibration | None = None
 
     def iterate(self, x: Tensor, condition: Condition, objective: Objective, generator: torch.Generator,
                 start: float = 1.0, chosen: bool = False) -> Iterator[Particles]:
@@ -134,6 +138,7 @@ class TwistedSMC:
         variance = variance_at(sigma, self.unknown)
         x0_hat, twist, gradient = look(self.denoiser, x, times[0], sigma[0], condition, objective, self.tau,
                                        variance[0])
+        twist, gradient = self._put_right(twist, gradient, 0, condition)
         weight = weight if chosen else weight + twist
         for i in range(self.steps - 1):
             middle, move, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
@@ -142,6 +147,7 @@ class TwistedSMC:
             x, before = middle + spread * noise, twist
             x0_hat, twist, gradient = look(self.denoiser, x, times[i + 1], sigma[i + 1], condition, objective, self.tau,
                                            variance[i + 1])
+            twist, gradient = self._put_right(twist, gradient, i + 1, condition)
             # log of the step's own density over that of the moved one: of two normals of the same spread
             own = ((noise**2).sum(1) - ((noise + move / spread) ** 2).sum(1)) / 2
             weight = weight + own + twist - before
@@ -170,11 +176,17 @@ class TwistedSMC:
             for start in range(0, len(x), n):
                 rows = slice(start, start + n)
                 x0_hat = self.denoiser(x[rows], at.to(x.dtype), condition.rows(rows))
-                twist.append(log_twist(objective, x0_hat, variance, self.tau, x[rows], sigma))
+                told = log_twist(objective, x0_hat, variance, self.tau, x[rows], sigma)
+                twist.append(self._put_right(told, told, 0, condition.rows(rows))[0])
         weight = torch.cat(twist)
         weight = torch.where(torch.isfinite(weight), weight, torch.full_like(weight, LEAST * 10))
         drawn = resample(weight[None], generator, n)[0]
         return drawn[torch.randperm(n, generator=generator).to(x.device)]  # each island has some of every kind
+
+    def _put_right(self, twist: Tensor, gradient: Tensor, step: int, condition: Condition) -> tuple[Tensor, Tensor]:
+        if self.calibration is None:
+            return twist, gradient
+        return self.calibration(step, twist, condition), self.calibration.power[step] * gradient
 
     def _by_island(self, weight: Tensor) -> Tensor:
         return weight.view(self.islands, -1)

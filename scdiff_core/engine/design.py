@@ -16,6 +16,7 @@ from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DDPM
 from scdiff_core.diffusion.schedule import Karras
 from scdiff_core.diffusion.twist import unknown_at
+from scdiff_core.diffusion.twist_calibration import calibrate
 from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC, draw
 from scdiff_core.engine import custom
 from scdiff_core.engine.denoised import Denoised
@@ -135,7 +136,7 @@ def design(model: Model, real: Denoised, config: DesignConfig,
         asked = task.target.start.move if task.target.start is not None else None
         move, tried = (asked, ()) if asked is not None else (yield from _least(model, real, task, config, begin))
     total = ROUNDS * config.steps
-    smc = _sampler(model, real, config, config.steps, move)
+    smc = _sampler(model, real, config, config.steps, move, None if begin is not None else task)
     for _ in range(ROUNDS):
         if begin is None:
             x, condition, codes, conts = _from_noise(model, smc, task, size, generator)
@@ -171,14 +172,24 @@ def prepare(model: Model, real: Denoised, target: Target, allowed: bool = False)
                 found.feasibility, found.fits)
 
 
-def _sampler(model: Model, real: Denoised, config: DesignConfig, steps: int, move: float) -> TwistedSMC:
-    """Return the sampler from t = `move`, with what is not known of clean codes measured on those of real cells."""
+def _sampler(model: Model, real: Denoised, config: DesignConfig, steps: int, move: float,
+             task: Task | None = None) -> TwistedSMC:
+    """Return the sampler from t = `move`, with what is not known of clean codes measured on those of real cells.
+
+    From noise, with a `task` that names no type, its twist is put right for each type by the real cells of it.
+    """
     denoiser = exploding(model)
     rows = np.linspace(0, len(real) - 1, min(MEASURED, len(real))).round().astype(np.int64)
     condition = condition_of(model, real.codes[rows], real.conts[rows])
-    unknown = unknown_at(denoiser, SCHEDULE, move, steps, real.z[torch.from_numpy(rows).to(real.z.device)], condition,
-                         torch.Generator().manual_seed(0))
-    return TwistedSMC(denoiser, SCHEDULE, steps, ISLANDS, config.tau, unknown=unknown)
+    z = real.z[torch.from_numpy(rows).to(real.z.device)]
+    unknown = unknown_at(denoiser, SCHEDULE, move, steps, z, condition, torch.Generator().manual_seed(0))
+    calibration, typed = None, model.roles.cell_type
+    if task is not None and typed is not None and task.target.cell_type is None and task.target.objective is None:
+        calibration = calibrate(denoiser, SCHEDULE, unknown, config.tau, task.objective, real.z,
+                                condition_of(model, real.codes, real.conts),
+                                model.vocab.categorical.index(model.vocab.find(typed)),
+                                torch.Generator().manual_seed(0))
+    return TwistedSMC(denoiser, SCHEDULE, steps, ISLANDS, config.tau, unknown=unknown, calibration=calibration)
 
 
 def _walk(smc: TwistedSMC, config: DesignConfig, x: Tensor, condition: Condition, task: Task,

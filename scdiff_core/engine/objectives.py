@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from scdiff_core.nn.codec import Codec
 from scdiff_core.target import BETWEEN, DOWN, GeneRow, ProgramRow, Row, Target
 
 SOFT = 0.25  # of the real cells' spread: what a soft row may be missed by at little cost
+LOWEST = 1e-6  # log1p: less is not told apart
 NARROWEST = 0.05  # log1p: the least spread
 SHRINK = 0.1  # of the covariances of codes towards their diagonal
 
@@ -101,8 +103,17 @@ class TargetObjective:
         return levels(self.codec, z, self.index) @ self.mix.T
 
     def margins(self, z: Tensor) -> Tensor:
-        """Return by how much each hard row is met, [B, R hard] log1p."""
-        return self.all_margins(z).index_select(1, self.hard)
+        """Return by how much each hard row is met, [B, R hard], in log1p near the level; the sign is that of log1p.
+
+        A gene's row is told in the logarithm of its share of the counts, in which the decoder is nearly linear. In
+        log1p a gene that is hardly expressed has hardly a slope, so that kinds of cells of which some do reach the
+        level would be taken for ones that never can.
+        """
+        if not len(self.hard) or not self.codec.counts:
+            return self.all_margins(z).index_select(1, self.hard)
+        rows = [self.target.rows[r] for r in self.hard.tolist()]
+        values = self.values(z).index_select(1, self.hard)
+        return torch.stack([_margin(row, values[:, i], isinstance(row, GeneRow)) for i, row in enumerate(rows)], 1)
 
     def log_weight(self, z: Tensor) -> Tensor:
         """Return the energy of soft rows, and the log-probability of the wanted type and of no unwanted one, [B]."""
@@ -133,11 +144,19 @@ class TargetObjective:
         return total
 
 
-def _margin(row: Row, value: Tensor) -> Tensor:
+def _margin(row: Row, value: Tensor, of_share: bool = False) -> Tensor:
+    """Return by how much a row is met [B]; in log1p, or `of_share` in log of the share, scaled to log1p there."""
+    def over(level: float) -> Tensor:
+        if not of_share:
+            return value - level
+        at = max(level, LOWEST)
+        return ((value.clamp(min=LOWEST).expm1().log() - math.log(math.expm1(at))) * -math.expm1(-at)) \
+            + (at - level)
+
     assert row.level is not None
     if row.direction == DOWN:
-        return row.level - value
+        return -over(row.level)
     if row.direction == BETWEEN:
         assert row.upper is not None
-        return torch.minimum(value - row.level, row.upper - value)
-    return value - row.level
+        return torch.minimum(over(row.level), -over(row.upper))
+    return over(row.level)
