@@ -4,12 +4,13 @@
 
 The parts: quality (three datasets, three seeds, presets and peers), samplers (quality against steps), speed, scaling,
 canvas (the cell scatter beside plotly's), differential expression, pages (what a click costs), perturb (what a
-perturbation does, beside every baseline), design, modes (of generation), recovery (known perturbations found again from
-their cells), choices (of training) and uses (denoising, odd cells, doublets, rare types). Each is a process of its own that prints its tables on stdout as markdown; they go into benchmarks/results/<part>.md, and all of
-them together into summary.md. A part that fails or is not there is said to be not measured, and the others go on.
-`--write-readme` puts the table of quality and those of speed between the markers `<!-- bench:start -->` and
-`<!-- bench:end -->` of README.md. `--quick` tries every part in minutes, with one dataset, one seed and a few steps,
-into `.bench/quick`: its figures are not those of the README.
+perturbation does, beside every baseline), design, modes (of generation), recovery (known perturbations found again
+from their cells), choices (of training) and uses (denoising, odd cells, doublets, rare types). Each is a process of
+its own that prints its tables on stdout as markdown; they go into benchmarks/results/<part>.md, and all of them
+together into summary.md. A part that fails or is not there is said to be not measured, and the others go on.
+`--write-readme` puts the table of quality and those of speed between the markers `<!-- bench:start -->` and `<!--
+bench:end -->` of README.md. `--quick` tries every part in minutes, with one dataset, one seed and a few steps, into
+`.bench/quick`: its figures are not those of the README.
 """
 
 from __future__ import annotations

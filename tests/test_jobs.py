@@ -214,7 +214,7 @@ def test_a_process_that_never_came_up_reads_as_failed(
 
 def test_the_next_job_waits_in_line_and_says_its_place(
         space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_SECONDS", "0.1")
+    monkeypatch.setenv("FAKE_SECONDS", "0.4")
     first, second, third = (new(space, n) for n in "abc")
     jobs.start(first)
     at_step(first, 1)

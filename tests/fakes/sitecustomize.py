@@ -71,7 +71,7 @@ def _end_badly() -> None:
         raise MemoryError
 
 
-def generate(model: Any, config: Any) -> Iterator[Any]:
+def generate(model: Any, config: Any, classifiers: Any = None) -> Iterator[Any]:
     """Take 20 steps, then make cells of one count each."""
     print("a library prints this")  # which must not get between the messages
     for done in range(20):
@@ -105,5 +105,6 @@ if os.environ.get("FAKE_ENGINE"):
     if os.environ["FAKE_ENGINE"] == "train":
         _module("scdiff_core.engine.outputs", open_dataset=lambda *given: None)
     _module("scdiff_core.engine.generate", generate=generate)
+    _module("scdiff_core.engine.classifier", classifiers_for=lambda *given: {})
     _module("scdiff_core.engine.model",
             Model=type("Model", (), {"load": staticmethod(lambda job, device="auto": job)}))
