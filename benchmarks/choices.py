@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quality, stages, tables
+from scdiff_core.analysis.choices import SCHEDULE_EXAMPLE, SCHEDULES
 from scdiff_core.config import PrepareConfig
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import JobDir, Workspace, write_json
+from scdiff_core.workspace import JobDir, Workspace, write_json, write_text
 
 PATHWAYS = stages.DATA / "knowledge" / "hallmark_v7.5.1.symbols.gmt"
 DEFAULT = "as it is"
@@ -34,6 +35,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "flow matching (its schedule and velocity)": ("diffusion.schedule=flow",),
     "prediction: eps": ("diffusion.prediction=eps",),
     "prediction: x0": ("diffusion.prediction=x0",),
+    "prediction: v": ("diffusion.prediction=v",),
+    "schedule of one's own (the documented example)": ("diffusion.schedule=custom",
+                                                      "diffusion.schedule_file=example.py", "run_code=true"),
+    "numbers of half the length (bf16, on the processor)": ("precision=bf16",),
     "backbone: transformer over programs": ("diffusion.backbone=transformer",),
     "term: sparsity 0.1": ("diffusion.terms.sparsity=0.1",),
     "term: pathways 1": ("diffusion.terms.pathways=1", f"diffusion.terms.gene_sets=[{str(PATHWAYS)!r}]"),
@@ -47,18 +52,6 @@ SMALL = ("diffusion.steps=400", "diffusion.minibatch=128")
 FIGURES = ("rf_genes", "rf_pca", "mmd", "energy", "zero_share", "gene_variance", "precision", "recall",
            "label_agreement")
 TRY = ("codec.steps=30", "diffusion.steps=30")
-
-
-def prepare(workspace: Workspace, source: Path) -> JobDir:
-    """Prepare the data with few genes."""
-    from scdiff_core.data import prepare as module
-
-    asked = PrepareConfig(source=str(source), name=f"choices-{source.name.split('.')[0]}", genes=GENES)
-    job, done = stages._begin(workspace, asked, asked.name, False)
-    if done is None:
-        module.prepare(asked, job, lambda words, fraction: None)
-        stages._end(job, {"name": asked.name})
-    return job
 
 
 def settings_of(workspace: Workspace, dataset: JobDir, seed: int, settings: tuple[str, ...],
@@ -75,7 +68,8 @@ def measure(workspace: Workspace, source: Path, chosen: dict[str, tuple[str, ...
             more: tuple[str, ...], results: Path) -> list[dict[str, Any]]:
     """Return the results of every choice, seed by seed; what is there already is written after each."""
     name = source.name.split(".")[0]
-    dataset = prepare(workspace, source)
+    dataset, _ = stages.prepared(workspace, PrepareConfig(source=str(source), name=f"choices-{name}", genes=GENES))
+    write_text(workspace.root / SCHEDULES / "example.py", SCHEDULE_EXAMPLE)
     done: list[dict[str, Any]] = []
     for seed in seeds:
         for title, settings in chosen.items():

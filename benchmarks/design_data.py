@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from benchmarks import stages
 from scdiff_core import keys
-from scdiff_core.config import PrepareConfig, Roles, TrainConfig, override, validate
+from scdiff_core.config import PrepareConfig, Roles
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.workspace import JobDir, Workspace
 
@@ -81,37 +81,15 @@ def _prepare(workspace: Workspace, asked: PrepareConfig) -> JobDir:
     key = stages.digest(Path(asked.source).name, asked.model_dump(mode="json", exclude={"source"}),
                         stages.source_hash(("data/prepare.py", "data/genes.py", "data/split.py", "data/recover.py")))
     config = asked.model_copy(update={"name": f"{asked.name}-{key}"})
-    job, done = stages._begin(workspace, config, config.name, False)
-    if done is None:
-        from scdiff_core.data import prepare as module
-
-        module.prepare(config, job, lambda words, share: None)
-        stages._end(job, {"name": config.name})
-    return job
+    return stages.prepared(workspace, config)[0]
 
 
 def _train(workspace: Workspace, dataset: JobDir, preset_name: str, seed: int,
            settings: tuple[str, ...]) -> tuple[JobDir, float]:
-    import time
-
-    from scdiff_core.engine.presets import preset
-    from scdiff_core.engine.train import train as run
-
-    prepared = Prepared.open(dataset)
-    codec, diffusion = preset(preset_name, prepared.values)
-    config = override(validate(TrainConfig, {
-        "dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": preset_name, "codec": codec,
-        "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"), settings)
+    cells = Prepared.open(dataset)
+    config = stages.training(cells, dataset, preset_name, seed, settings)
     key = stages.digest(config.model_dump(mode="json", exclude={"name", "preset"}), stages.source_hash(LEARN))
-    job, done = stages._begin(workspace, config, f"design-{preset_name}-{seed}-{key}", False)
-    if done is None:
-        began = time.process_time()
-        for event in run(job, prepared, config, resume=False):
-            if event.loss_test is not None:
-                stages.say(f"\r{job.id}: {event.phase} {event.step}/{event.total}  ", end="")
-        stages.say("")
-        done = stages._end(job, {"seconds": time.process_time() - began})
-    return job, float(done["seconds"])
+    return stages.learn(workspace, cells, config, f"design-{preset_name}-{seed}-{key}")
 
 
 @dataclass(frozen=True)

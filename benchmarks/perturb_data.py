@@ -145,12 +145,7 @@ def prepare(workspace: Workspace, case: Case, fold: splits.Fold | None, fresh: b
     key = stages.digest(case.file.name, asked.model_dump(mode="json", exclude={"source"}),
                         stages.source_hash(("data/prepare.py", "data/genes.py", "data/split.py", "data/recover.py")))
     config = asked.model_copy(update={"name": f"{case.name}-{key}"})
-    job, done = stages._begin(workspace, config, config.name, fresh)
-    if done is None:
-        from scdiff_core.data import prepare as module
-
-        module.prepare(config, job, lambda words, share: None)
-        stages._end(job, {"name": config.name})
+    job, _ = stages.prepared(workspace, config, fresh)
     fold = fold or splits.Fold("nothing", "all seen", (), np.zeros(case.table.n_cells, bool))
     task = Task(case, fold, job, _split(Prepared.open(job), case, fold))
     if fold.test.any():

@@ -19,7 +19,6 @@ from benchmarks.tables import markdown
 from scdiff_core.analysis.perturb import card
 from scdiff_core.analysis.perturb.baselines import LATENT, Guess
 from scdiff_core.analysis.perturb.judged import by_condition, mean_se
-from scdiff_core.config import TrainConfig, override, validate
 from scdiff_core.workspace import Workspace
 
 PLAIN, PRETRAINED = "as it is", "pre-trained"
@@ -65,22 +64,9 @@ def answer(model: Any, seed: int) -> card.Answer:
 
 def unlabelled(workspace: Workspace, task: data.Task, preset_name: str, seed: int) -> str:
     """Return the folder of a run whose codec has seen the training cells without labels; nothing else is taken over."""
-    from scdiff_core.engine.presets import preset
-
-    codec, diffusion = preset(preset_name, task.prepared.values)
-    config = override(validate(TrainConfig, {
-        "dataset": task.dataset.id, "fingerprint": task.prepared.fingerprint, "preset": preset_name, "codec": codec,
-        "diffusion": diffusion, "seed": seed + FIRST, "device": "cpu", "threads": 1}, "The benchmark"),
-        ("diffusion.steps=20",))
+    config = stages.training(task.prepared, task.dataset, preset_name, seed + FIRST, ("diffusion.steps=20",))
     key = stages.digest(config.model_dump(mode="json", exclude={"name", "preset"}), perturb_methods.learn_hash())
-    job, done = stages._begin(workspace, config, f"unlabelled-{seed}-{key}", False)
-    if done is None:
-        from scdiff_core.engine.train import train
-
-        for _ in train(job, task.prepared, config, resume=False):
-            pass
-        stages._end(job, {})
-    return str(job.path)
+    return str(stages.learn(workspace, task.prepared, config, f"unlabelled-{seed}-{key}")[0].path)
 
 
 def section(found: dict[str, Any]) -> str:

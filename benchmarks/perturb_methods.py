@@ -15,7 +15,7 @@ from benchmarks.perturb_data import Task, knowledge
 from scdiff_core.analysis.perturb.baselines import Guess
 from scdiff_core.analysis.perturb.card import Answer, name_of
 from scdiff_core.analysis.perturb.splits import Condition
-from scdiff_core.config import PerturbConfig, TrainConfig, override, validate
+from scdiff_core.config import PerturbConfig
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
 
@@ -127,23 +127,6 @@ def fit(workspace: Workspace, task: Task, seed: int, preset_name: str, settings:
 def train(workspace: Workspace, task: Task, seed: int, preset_name: str, settings: tuple[str, ...],
           fresh: bool = False) -> tuple[JobDir, float]:
     """Train one run for perturbations; returns it and its CPU seconds."""
-    from scdiff_core.engine.presets import preset
-
-    prepared = task.prepared
-    codec, diffusion = preset(preset_name, prepared.values, "perturb")
-    config = override(validate(TrainConfig, {
-        "dataset": task.dataset.id, "fingerprint": prepared.fingerprint, "task": "perturb", "preset": preset_name,
-        "codec": codec, "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"),
-        settings)
+    config = stages.training(task.prepared, task.dataset, preset_name, seed, settings, "perturb")
     key = stages.digest(config.model_dump(mode="json", exclude={"name", "preset"}), learn_hash())
-    job, done = stages._begin(workspace, config, f"perturb-{seed}-{key}", fresh)
-    if done is None:
-        from scdiff_core.engine.train import train as run
-
-        began = time.process_time()
-        for event in run(job, prepared, config, resume=False):
-            if event.loss_test is not None:
-                stages.say(f"\r{task.fold.name}: {event.phase} {event.step}/{event.total}  ", end="")
-        stages.say("")
-        done = stages._end(job, {"seconds": time.process_time() - began})
-    return job, float(done["seconds"])
+    return stages.learn(workspace, task.prepared, config, f"perturb-{seed}-{key}", fresh)

@@ -90,14 +90,19 @@ def prepare(workspace: Workspace, source: Path, fresh: bool = False) -> tuple[Jo
     key = digest(hashlib.sha256(source.read_bytes()).hexdigest(), asked.model_dump(mode="json", exclude={"source"}),
                  source_hash(("keys.py", "data")))
     config = asked.model_copy(update={"name": f"{name}-{key}"})
+    return prepared(workspace, config, fresh)
+
+
+def prepared(workspace: Workspace, config: PrepareConfig, fresh: bool = False) -> tuple[JobDir, float]:
+    """Return the dataset of that name, prepared unless it is there, and the CPU seconds that it took."""
     job, done = _begin(workspace, config, config.name, fresh)
     if done is None:
         from scdiff_core.data import prepare as module
 
         began = time.process_time()
         module.prepare(config, job, lambda words, fraction: None)
-        done = _end(job, {"seconds": time.process_time() - began, "name": name})
-    return job, float(done["seconds"])
+        done = _end(job, {"seconds": time.process_time() - began})
+    return job, float(done.get("seconds", 0.0))
 
 
 def train(workspace: Workspace, dataset: JobDir, preset_name: str, seed: int, settings: tuple[str, ...] = (),
@@ -107,20 +112,33 @@ def train(workspace: Workspace, dataset: JobDir, preset_name: str, seed: int, se
     Returns it and the CPU seconds, snapshots and checkpoints included.
     """
     from scdiff_core.data.prepared import Prepared
+
+    cells = Prepared.open(dataset)
+    config = training(cells, dataset, preset_name, seed, settings)
+    key = digest(config.model_dump(mode="json", exclude={"name", "preset"}), learn_hash())
+    return learn(workspace, cells, config, f"{preset_name}-{seed}-{key}", fresh)
+
+
+def training(cells: Any, dataset: JobDir, preset_name: str, seed: int, settings: tuple[str, ...] = (),
+             task: str = "generate") -> TrainConfig:
+    """Return how a preset is trained on one thread of the processor, with settings of one's own."""
     from scdiff_core.engine.presets import preset
 
-    prepared = Prepared.open(dataset)
-    codec, diffusion = preset(preset_name, prepared.values)
-    config = override(validate(TrainConfig, {
-        "dataset": dataset.id, "fingerprint": prepared.fingerprint, "preset": preset_name, "codec": codec,
+    codec, diffusion = preset(preset_name, cells.values, task)
+    return override(validate(TrainConfig, {
+        "dataset": dataset.id, "fingerprint": cells.fingerprint, "task": task, "preset": preset_name, "codec": codec,
         "diffusion": diffusion, "seed": seed, "device": "cpu", "threads": 1}, "The benchmark"), settings)
-    key = digest(config.model_dump(mode="json", exclude={"name", "preset"}), learn_hash())
-    job, done = _begin(workspace, config, f"{preset_name}-{seed}-{key}", fresh)
+
+
+def learn(workspace: Workspace, cells: Any, config: TrainConfig, name: str, fresh: bool = False,
+          ) -> tuple[JobDir, float]:
+    """Return the run of that name, trained unless it is there, and the CPU seconds that it took."""
+    job, done = _begin(workspace, config, name, fresh)
     if done is None:
         from scdiff_core.engine.train import train as run
 
         began = time.process_time()
-        for event in run(job, prepared, config, resume=False):
+        for event in run(job, cells, config, resume=False):
             if event.loss_test is not None:
                 say(f"\r{job.id}: {event.phase} {event.step}/{event.total}  ", end="")
         say("")

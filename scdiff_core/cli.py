@@ -204,13 +204,7 @@ def _train_config(space: Workspace, dataset: str, new: dict[str, Any]) -> cfg.Tr
     codec, diffusion = preset(base.preset, prepared.values, base.task)
     config = cfg.override(base.model_copy(update={"codec": codec, "diffusion": diffusion}),
                           cli_perturb.read_sources(new["--set"] or []))
-    from scdiff_core.analysis import choices
-
-    choices.check(config, prepared.values)
-    if base.task == "perturb":
-        from scdiff_core.analysis.perturb import knowledge
-
-        knowledge.check(config.perturb, prepared)  # before a run is made
+    cli_run.check(config, prepared)
     return config
 
 

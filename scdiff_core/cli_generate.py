@@ -11,7 +11,6 @@ from scdiff_core import cli_perturb
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
-from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace, write_json, write_text
 
 REPORT_CELLS = 1000
@@ -31,7 +30,8 @@ def generate(
         metavar="COL=VALUE", help="Guide towards a label by a classifier: of a column that the model was not trained "
         "with, or of a condition that is asked for in a combination that the data does not have. Repeatable.")] = None,
     classifier_scale: Annotated[float, typer.Option(
-        help="How strongly; 1: as probable as the classifier has it; 8 for new combinations.")] = cfg.CLASSIFIER_SCALE,
+        help="How strongly; 1: as probable as the classifier has it; 8 for new combinations."
+    )] = cfg.CLASSIFIER_SCALE,
     sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
     steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,
     seed: SeedOption = 0,
@@ -43,29 +43,11 @@ def generate(
     asked = cfg.validate(cfg.GenerateConfig, {
         "run": job.id, "n_cells": cells, "where": tools.where(where), "guidance_scale": guidance_scale,
         "sampler": sampler, "seed": seed,
-        "guidance": _scales(guidance), "classifier": _labels(classifier, classifier_scale),
+        "guidance": tools.pairs(guidance, "--guidance"),
+        "classifier": [{"column": column, "value": value, "scale": classifier_scale}
+                       for column, value in tools.pairs(classifier, "--classifier").items()],
         "steps": cfg.SAMPLER_STEPS.get(sampler, 1) if steps is None else steps}, "The command")
     return make(Workspace(workspace), job, asked, out)
-
-
-def _scales(texts: list[str] | None) -> dict[str, str]:
-    """Return covariate -> scale of `--guidance COL=SCALE`, each covariate once."""
-    scales: dict[str, str] = {}
-    for text in texts or ():
-        name, value = tools.pair(text, "--guidance")
-        if name in scales:
-            raise ScdiffError(f"'{name}' is given twice.", f"Its scale is {scales[name]} and {value}.", "Give it once.")
-        scales[name] = value
-    return scales
-
-
-def _labels(texts: list[str] | None, scale: float) -> list[dict[str, Any]]:
-    """Return what `--classifier COL=VALUE` asks for, each column once."""
-    pairs = [tools.pair(text, "--classifier") for text in texts or ()]
-    for column, value in pairs:
-        if sum(c == column for c, _ in pairs) > 1:
-            raise ScdiffError(f"'{column}' is given twice.", f"One of its values is '{value}'.", "Give it once.")
-    return [{"column": column, "value": value, "scale": scale} for column, value in pairs]
 
 
 def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | None) -> Result:
@@ -74,16 +56,8 @@ def make(space: Workspace, job: JobDir, asked: cfg.GenerateConfig, out: str | No
 
     began = time.monotonic()
     target = tools.check_cells(out)
-    adata = _generate(job, asked, space)
-    if target is not None:
-        outputs.write_cells(target, adata)
-    else:
-        prepared, note = outputs.dataset_beside(space, job.config())
-        if note:
-            say(note)
-        target = outputs.write_set(outputs.new_path(job), adata, asked, prepared).path / outputs.CELLS
-    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": asked.seed,
-            "seconds": round(time.monotonic() - began, 2)}
+    return tools.finish(job, _generate(job, asked, space), asked, target, began,
+                        lambda: outputs.dataset_beside(space, job.config()))
 
 
 def _generate(job: JobDir, asked: cfg.GenerateConfig, space: Workspace) -> Any:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core import config_modes as modes
-from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
+from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace
-
-if TYPE_CHECKING:
-    from scdiff_core.config_screen import Chosen
 
 RunArgument = Annotated[str, typer.Argument(help="A run (see `runs`), or the path of its directory.")]
 OutOption = Annotated[str | None, typer.Option(
@@ -78,8 +75,8 @@ def change(
     space = Workspace(workspace)
     job = tools.find_run(space, run)
     asked = cfg.validate(modes.ChangeConfig, {
-        "run": job.id, "origin": _pairs(origin, "--from"), "to": _pairs(set_, "--set"), "strength": strength,
-        "cells": None if from_selection is None else _chosen(space, job, from_selection), "n_cells": cells,
+        "run": job.id, "origin": tools.pairs(origin, "--from"), "to": tools.pairs(set_, "--set"), "strength": strength,
+        "cells": None if from_selection is None else tools.saved_cells(space, job, from_selection), "n_cells": cells,
         "guidance_scale": guidance_scale, "steps": steps, "seed": seed}, "The command")
     return {**make(space, job, asked, out), "strength": strength}
 
@@ -98,26 +95,7 @@ def make(space: Workspace, job: JobDir, asked: modes.TrajectoryConfig | modes.Ch
 
         return steps_of(Model.load(job, device=job.config().device), asked, prepared)
 
-    adata = tools.follow("generating", steps)
-    if target is not None:
-        outputs.write_cells(target, adata)
-    else:
-        if note:
-            say(note)
-        target = outputs.write_set(outputs.new_path(job), adata, asked, prepared).path / outputs.CELLS
-    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": asked.seed,
-            "seconds": round(time.monotonic() - began, 2)}
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    """Return the pairs of a repeatable option, each column once."""
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, value = tools.pair(text, option)
-        if name in found:
-            raise ScdiffError(f"'{name}' is given twice.", f"It is '{found[name]}' and '{value}'.", "Give it once.")
-        found[name] = value
-    return found
+    return tools.finish(job, tools.follow("generating", steps), asked, target, began, lambda: (prepared, note))
 
 
 def _end(space: Workspace, job: JobDir, option: str, text: str | None, selection: str | None) -> dict[str, Any]:
@@ -126,20 +104,6 @@ def _end(space: Workspace, job: JobDir, option: str, text: str | None, selection
         raise ScdiffError("The path cannot be made.", f"One of --{option} and --{option}-selection says where it "
                           f"{'begins' if option == 'from' else 'leads to'}.", "Give one of the two.")
     if selection is not None:
-        return {"cells": _chosen(space, job, selection)}
+        return {"cells": tools.saved_cells(space, job, selection)}
     column, value = tools.pair(str(text), f"--{option}")
     return {"column": column, "value": value}
-
-
-def _chosen(space: Workspace, job: JobDir, name: str) -> Chosen:
-    """Return a saved selection of real cells of the dataset of a run."""
-    from scdiff_core.config_screen import Chosen
-    from scdiff_core.engine import outputs
-    from scdiff_core.selection import REAL, pack_rows
-    from scdiff_core.selections import Selections
-
-    config = job.config()
-    prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
-    kept = Selections(space.open("prepare", config.dataset), prepared.fingerprint, prepared.n_cells)
-    selection = kept.by_name(name)
-    return Chosen(id=selection.id, name=name, rows=pack_rows(selection.mask(REAL, prepared.n_cells)))

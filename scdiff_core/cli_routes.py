@@ -56,8 +56,8 @@ def routes(
         raise ScdiffError("There is nothing to get to." if design is None else "There are two goals.",
                           "One of --design and --target-selection says which cells.", "Give one of the two.")
     goal = {"design": str(Path(design).expanduser())} if design is not None else \
-        {"selection": chosen(space, job, str(target_selection))}
-    start = None if from_selection is None else chosen(space, job, from_selection)
+        {"selection": tools.saved_cells(space, job, str(target_selection)).model_dump()}
+    start = None if from_selection is None else tools.saved_cells(space, job, from_selection).model_dump()
     asked = {"items": [item(text) for text in candidate or ()], "pairs": pairs, "where": tools.where(where),
              "leave_out": tools.words(leave_out), "seed": seed}
     files = [*(regulons or ()), *(_download(space, name) for name in download_regulons or ())]
@@ -113,18 +113,6 @@ def _rank(space: Workspace, job: Any, perturbs: bool, goal: dict[str, Any], star
             say(f"{row['rank']}. {row['drug']}: cosine {row['cosine']:.2f}, rank score {row['rank_score']:.2f}")
         found["molecules"] = table["path"]
     return found
-
-
-def chosen(space: Workspace, job: Any, name: str) -> dict[str, Any]:
-    """Return a saved selection of the dataset of a run as the worker takes it."""
-    from scdiff_core.engine import outputs
-    from scdiff_core.selection import REAL, pack_rows
-    from scdiff_core.selections import Selections
-
-    config = job.config()
-    prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
-    found = Selections(space.open("prepare", config.dataset), config.fingerprint, prepared.n_cells).by_name(name)
-    return {"id": found.id, "name": name, "rows": pack_rows(found.mask(REAL, prepared.n_cells))}
 
 
 def item(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scdiff_core import cli_generate, cli_modes, cli_perturb, cli_screen, cli_torchrun, jobs
+from scdiff_core import cli_generate, cli_modes, cli_perturb, cli_screen, cli_torchrun, cli_uses, jobs
 from scdiff_core import cli_tools as tools
 from scdiff_core import config as cfg
 from scdiff_core.cli_tools import Result, WorkspaceOption, say
@@ -20,18 +20,19 @@ INTERRUPTED = 130
 MAKE: dict[str, Callable[[Workspace, JobDir, Any, str | None], Result]] = {  # what a trained run is asked for
     "generate": cli_generate.make, "predict": cli_perturb.make, "screen": cli_screen.make,
     "trajectory": cli_modes.make, "change": cli_modes.make,
+    "denoise": cli_uses.make, "fill": cli_uses.make, "typical": cli_uses.make,
 }
 
 
 def run(
     file: Annotated[str, typer.Argument(metavar="F.yaml", help="What to do, as a page copies it or a run keeps it.")],
     out: Annotated[str | None, typer.Option(
-        metavar="F", help="Where the cells (.h5ad, .csv.gz, .tsv.gz) or the ranking (.csv) go; "
+        metavar="F", help="Where the cells (.h5ad, .csv.gz, .tsv.gz) or the table (.csv) go; "
         "default: into the run.")] = None,
     name: Annotated[str | None, typer.Option(help="The name of the dataset or run that is made.")] = None,
     workspace: WorkspaceOption = None,
 ) -> Result:
-    """Do what a yaml file says: prepare, train, generate, predict or screen (the same file as in the app)."""
+    """Do what a yaml file says: prepare, train, or ask a trained model (the same file as in the app)."""
     space, path = Workspace(workspace), Path(file).expanduser()
     if path.is_dir():
         raise ScdiffError(f"'{file}' cannot be read.", "It is a folder.", "Name the yaml file within it.")
@@ -73,15 +74,19 @@ def begin(space: Workspace, asked: cfg.TrainConfig, name: str | None) -> JobDir:
     """Make the run of a configuration; raises `ScdiffError` where its dataset is another one by now."""
     from scdiff_core.engine import outputs
 
-    prepared = outputs.open_dataset(space, asked.dataset, asked.fingerprint)
+    check(asked, outputs.open_dataset(space, asked.dataset, asked.fingerprint))
+    return space.create(asked, name)
+
+
+def check(asked: cfg.TrainConfig, prepared: Any) -> None:
+    """See, before a run is made, that its choices go together and that what it is to know is there."""
     from scdiff_core.analysis import choices
 
     choices.check(asked, prepared.values)
     if asked.task == "perturb":
         from scdiff_core.analysis.perturb import knowledge
 
-        knowledge.check(asked.perturb, prepared)  # before a run is made
-    return space.create(asked, name)
+        knowledge.check(asked.perturb, prepared)
 
 
 def train(job: JobDir) -> Result:

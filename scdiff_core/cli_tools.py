@@ -13,6 +13,7 @@ import typer
 
 from scdiff_core import jobs, process
 from scdiff_core.config import QC, HoldOut, Roles
+from scdiff_core.config_screen import Chosen
 from scdiff_core.engine.steps import follow as drive
 from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, Workspace, read_json
@@ -91,18 +92,53 @@ def threads() -> int:
     return n
 
 
-def follow(phase: str, steps: Callable[[], Generator[Any, None, T]]) -> T:
-    """Load a model and do what is done with it step by step, in the threads of a job; tells how far it is.
+def work(first: str, done: Callable[[Callable[[str, float], None]], T]) -> T:
+    """Do work in the threads of a job; it is given what tells how far it is, and `first` is told before.
 
-    What `steps` imports comes after the threads are set, which torch reads as it is imported.
+    What it imports comes after the threads are set, which torch reads as it is imported.
     """
     n = threads()
     import torch
 
     torch.set_num_threads(n)
     progress = Progress()
-    progress.tell("loading the model")
-    return drive(steps(), lambda step, share: progress.tell(phase, share))
+    progress.tell(first)
+    return done(progress.tell)
+
+
+def follow(phase: str, steps: Callable[[], Generator[Any, None, T]]) -> T:
+    """Load a model and do what is done with it step by step, as `work`."""
+    return work("loading the model", lambda tell: drive(steps(), lambda step, share: tell(phase, share)))
+
+
+def saved_cells(space: Workspace, job: JobDir, name: str) -> Chosen:
+    """Return a saved selection of real cells of the dataset of a run."""
+    from scdiff_core.engine import outputs
+    from scdiff_core.selections import Selections
+
+    config = job.config()
+    prepared = outputs.open_dataset(space, config.dataset, config.fingerprint)
+    kept = Selections(space.open("prepare", config.dataset), prepared.fingerprint, prepared.n_cells)
+    return kept.chosen(name, prepared.n_cells)
+
+
+def finish(job: JobDir, adata: Any, asked: Any, target: Path | None, began: float,
+           beside: Callable[[], tuple[Any, str]]) -> Result:
+    """Write cells into a file, or into the run where there is none, and return what the command says.
+
+    `beside` opens the dataset of the run, or says why it is not at hand (`outputs.dataset_beside`).
+    """
+    from scdiff_core.engine import outputs
+
+    if target is not None:
+        outputs.write_cells(target, adata)
+    else:
+        prepared, note = beside()
+        if note:
+            say(note)
+        target = outputs.write_set(outputs.new_path(job), adata, asked, prepared).path / outputs.CELLS
+    return {"run": job.id, "out": str(target), "n_cells": int(adata.n_obs), "seed": asked.seed,
+            "seconds": round(time.monotonic() - began, 2)}
 
 
 def find_run(workspace: Workspace, run: str) -> JobDir:
@@ -124,12 +160,16 @@ def pair(text: str, option: str) -> tuple[str, str]:
 
 def where(texts: Sequence[str] | None) -> dict[str, str]:
     """Return the conditions of `--where COL=VALUE`, each column once."""
+    return pairs(texts, "--where", "Give it once, and generate the other cells in a second command.")
+
+
+def pairs(texts: Sequence[str] | None, option: str, fix: str = "Give it once.") -> dict[str, str]:
+    """Return the pairs of a repeatable option, each column once; `fix` is what to do where one is given twice."""
     found: dict[str, str] = {}
     for text in texts or ():
-        name, value = pair(text, "--where")
+        name, value = pair(text, option)
         if name in found:
-            raise ScdiffError(f"'{name}' is given twice.", f"It is '{found[name]}' and '{value}'.",
-                              "Give it once, and generate the other cells in a second command.")
+            raise ScdiffError(f"'{name}' is given twice.", f"It is '{found[name]}' and '{value}'.", fix)
         found[name] = value
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from scdiff_core import config as cfg
 from scdiff_core import config_uses as uses
 from scdiff_core.cli_tools import Result, SeedOption, WorkspaceOption, say
 from scdiff_core.errors import ScdiffError
-from scdiff_core.workspace import Workspace, atomic_write
+from scdiff_core.workspace import JobDir, Workspace, atomic_write
 
 RunArgument = Annotated[str, typer.Argument(help="A run (see `runs`), or the path of its directory.")]
 
@@ -31,33 +31,13 @@ def denoise(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Denoise real cells: the expected expression of every gene, given each cell's counts; counts stay in X."""
-    began = time.monotonic()
     where = tools.where([c for c in cells or () if c != "all"])
-    target = _h5ad(out)
+    _h5ad(out)
     space, job = _opened(workspace, run)
     asked = cfg.validate(uses.DenoiseConfig, {"run": job.id, "where": where, "split": split, "seed": seed},
                          "The command")
-    result: Result = {"run": job.id, "seed": seed}
-    prepared = _dataset(space, job)
-    if study:
-        result["study"] = _study(job, prepared, "denoise", seed)
-
-    def steps() -> Generator[Any, None, Any]:
-        from scdiff_core.engine.impute import impute
-        from scdiff_core.engine.model import Model
-
-        return impute(Model.load(job), prepared, asked)
-
-    if target is None:
-        path = _into_run(job, prepared, asked)
-        return {**result, "out": str(path / "cells.h5ad"), "layer": "denoised",
-                "seconds": round(time.monotonic() - began, 2)}
-    from scdiff_core.engine import outputs
-
-    adata = tools.follow("denoising", steps)
-    outputs.write_cells(target, adata)
-    return {**result, "out": str(target), "n_cells": int(adata.n_obs), "layer": "denoised",
-            "seconds": round(time.monotonic() - began, 2)}
+    told = _study(job, _dataset(space, job), "denoise", seed) if study else None
+    return {**make(space, job, asked, out), **({"study": told} if told else {})}
 
 
 def fill(
@@ -78,39 +58,18 @@ def fill(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Fill up rare types: generate the cells that each type lacks."""
-    from scdiff_core.engine import outputs
-
-    began = time.monotonic()
-    target = outputs.check_ending(Path(out).expanduser()) if out else None
+    tools.check_cells(out)
     space, job = _opened(workspace, run)
     asked = cfg.validate(uses.FillConfig, {
         "run": job.id, "to": to, "numbers": _numbers(type_), "column": column, "guidance_scale": guidance_scale,
         "sampler": sampler, "steps": cfg.SAMPLER_STEPS.get(sampler, 1), "seed": seed}, "The command")
-    if with_real and target is None:
+    if with_real and out is None:
         raise ScdiffError("The real cells cannot be put in.", "--with-real needs a file.", "Add --out F.h5ad.")
-    result: Result = {"run": job.id, "seed": seed}
-    prepared = _dataset(space, job)
+    told = None
     if study is not None:
-        result["study"] = _study(job, prepared, "fill", seed, study, column, max([to or 0, *asked.numbers.values()])
-                                 or uses.FILL_TO)
-
-    def steps() -> Generator[Any, None, Any]:
-        from scdiff_core.engine.fill import fill as made
-        from scdiff_core.engine.model import Model
-
-        return made(Model.load(job), prepared, asked)
-
-    if target is None:
-        path = _into_run(job, prepared, asked)
-        return {**result, "out": str(path / outputs.CELLS), "seconds": round(time.monotonic() - began, 2)}
-    adata = tools.follow("generating", steps)
-    if with_real:
-        from scdiff_core.engine.uses_set import filled
-
-        outputs.write_cells(target, filled(prepared, adata))
-    else:
-        outputs.write_cells(target, adata)
-    return {**result, "out": str(target), "n_cells": int(adata.n_obs), "seconds": round(time.monotonic() - began, 2)}
+        told = _study(job, _dataset(space, job), "fill", seed, study, column,
+                      max([to or 0, *asked.numbers.values()]) or uses.FILL_TO)
+    return {**make(space, job, asked, out, with_real), **({"study": told} if told else {})}
 
 
 def typical(
@@ -121,39 +80,55 @@ def typical(
     workspace: WorkspaceOption = None,
 ) -> Result:
     """Say how typical each real cell is of what the model has learnt: odd cells and doublets, as a table."""
-    began = time.monotonic()
-    target = Path(out).expanduser() if out else None
-    if target is not None and not target.name.endswith((".csv", ".csv.gz")):
-        raise ScdiffError(f"'{target.name}' cannot be written.", "How typical cells are is a table.",
-                          "End the name in .csv or .csv.gz.")
+    _csv(out)
     space, job = _opened(workspace, run)
-    asked = cfg.validate(uses.TypicalConfig, {"run": job.id, "split": split, "seed": seed}, "The command")
-    prepared = _dataset(space, job)
-    if target is None:
-        path = _into_run(job, prepared, asked)
-        return {"run": job.id, "out": str(path / "typical.csv"), "seconds": round(time.monotonic() - began, 2)}
+    return make(space, job, cfg.validate(uses.TypicalConfig, {"run": job.id, "split": split, "seed": seed},
+                                         "The command"), out)
 
-    def steps() -> Generator[Any, None, Any]:
-        from scdiff_core.engine import typical as module
+
+def make(space: Workspace, job: JobDir, asked: Any, out: str | None, with_real: bool = False) -> Result:
+    """Do what a configuration asks for, into a file or into the run, and return what the command says.
+
+    `with_real` puts the real cells into the file of a filling.
+    """
+    from scdiff_core.engine import outputs, uses_set
+
+    began = time.monotonic()
+    target = {"denoise": _h5ad, "fill": tools.check_cells, "typical": _csv}[asked.kind](out)
+    prepared = _dataset(space, job)
+
+    def work(tell: Callable[[str, float], None]) -> Result:
+        from scdiff_core.engine import uses_ops
         from scdiff_core.engine.model import Model
 
-        return module.typical(Model.load(job), prepared, asked)
+        model = Model.load(job)
+        if target is None:
+            folder = outputs.new_path(job)
+            made = uses_ops.carry_out(model, prepared, asked, folder, tell)
+            name = uses_set.TABLE if asked.kind == "typical" else outputs.CELLS
+            return {"out": str(folder / name), "n_cells": made["n_cells"],
+                    **({"odd": made["odd"]} if "odd" in made else {})}
+        found = uses_ops.result(model, prepared, asked, tell)
+        if asked.kind == "typical":
+            packed = "gzip" if target.name.endswith(".gz") else None
+            atomic_write(target, lambda p: found.to_csv(p, index=False, compression=packed))
+            return {"out": str(target), "n_cells": len(found), "odd": uses_ops.odd(found)}
+        outputs.write_cells(target, uses_set.filled(prepared, found) if with_real else found)
+        return {"out": str(target), "n_cells": int(found.n_obs)}
 
-    table = tools.follow("looking at the cells", steps)
-    packed = "gzip" if target.name.endswith(".gz") else None
-    atomic_write(target, lambda p: table.to_csv(p, index=False, compression=packed))
-    odd = int((table["percentile"] >= 0.99).sum())
-    say(f"{odd:,} of {len(table):,} cells are odder than 99 of 100 ordinary cells of their depth.")
-    return {"run": job.id, "out": str(target), "n_cells": len(table), "odd": odd,
-            "seconds": round(time.monotonic() - began, 2)}
+    done = tools.work("loading the model", work)
+    if "odd" in done:
+        say(f"{done['odd']:,} of {done['n_cells']:,} cells are odder than 99 of 100 ordinary cells of their depth.")
+    return {"run": job.id, "seed": asked.seed, **done, **({"layer": uses_set.DENOISED} if asked.kind == "denoise"
+                                                          else {}), "seconds": round(time.monotonic() - began, 2)}
 
 
-def _opened(workspace: str | None, run: str) -> tuple[Workspace, Any]:
+def _opened(workspace: str | None, run: str) -> tuple[Workspace, JobDir]:
     space = Workspace(workspace)
     return space, tools.find_run(space, run)
 
 
-def _dataset(space: Workspace, job: Any) -> Any:
+def _dataset(space: Workspace, job: JobDir) -> Any:
     """Return the dataset of a run; raises `ScdiffError` where it is not at hand, or the run makes no cells."""
     from scdiff_core.engine import outputs
 
@@ -164,34 +139,7 @@ def _dataset(space: Workspace, job: Any) -> Any:
     return outputs.open_dataset(space, config.dataset, config.fingerprint)
 
 
-def _told(phase: str, work: Callable[[Callable[[str, float], None]], Any]) -> Any:
-    """Do work that tells how far it is itself, in the threads of a job."""
-    n = tools.threads()
-    import torch
-
-    torch.set_num_threads(n)
-    progress = tools.Progress()
-    progress.tell(phase)
-    return work(progress.tell)
-
-
-def _into_run(job: Any, prepared: Any, asked: cfg.Frozen) -> Path:
-    """Write a result into the run, as the app does; returns its folder."""
-    from scdiff_core.engine import outputs
-
-    path = outputs.new_path(job)
-
-    def work(tell: Callable[[str, float], None]) -> None:
-        from scdiff_core.engine.model import Model
-        from scdiff_core.engine.uses_ops import carry_out
-
-        carry_out(Model.load(job), prepared, asked, path, tell)
-
-    _told("loading the model", work)
-    return path
-
-
-def _study(job: Any, prepared: Any, kind: str, seed: int, rare: str = "", column: str = "",
+def _study(job: JobDir, prepared: Any, kind: str, seed: int, rare: str = "", column: str = "",
            to: int = uses.FILL_TO) -> dict[str, Any]:
     def work(tell: Callable[[str, float], None]) -> dict[str, Any]:
         from scdiff_core.engine.model import Model
@@ -199,7 +147,7 @@ def _study(job: Any, prepared: Any, kind: str, seed: int, rare: str = "", column
 
         return carry_out_study(job, Model.load(job), prepared, kind, tell, rare, column, to, seed)
 
-    found: dict[str, Any] = _told("comparing", work)
+    found: dict[str, Any] = tools.work("comparing", work)
     say(found["sentence"])
     return found
 
@@ -214,6 +162,14 @@ def _numbers(texts: list[str] | None) -> dict[str, int]:
                               'Write it as --type "NK=500".')
         numbers[name.strip()] = int(number)
     return numbers
+
+
+def _csv(out: str | None) -> Path | None:
+    target = Path(out).expanduser() if out else None
+    if target is not None and not target.name.endswith((".csv", ".csv.gz")):
+        raise ScdiffError(f"'{target.name}' cannot be written.", "How typical cells are is a table.",
+                          "End the name in .csv or .csv.gz.")
+    return target
 
 
 def _h5ad(out: str | None) -> Path | None:

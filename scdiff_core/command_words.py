@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from scdiff_core import config as cfg
+from scdiff_core import config_uses as uses
 
 PROGRAM = ("python", "-m", "scdiff_core")
 ROLES = ("cell_type", "perturbation", "control", "batch", "dose", "time")
@@ -36,6 +37,12 @@ def command(config: Any, base: cfg.TrainConfig | None = None) -> str:
             words = _generate(config)
         elif isinstance(config, cfg.PredictConfig):
             words = _predict(config)
+        elif isinstance(config, uses.DenoiseConfig):
+            words = _denoise(config)
+        elif isinstance(config, uses.FillConfig):
+            words = _fill(config)
+        elif isinstance(config, uses.TypicalConfig):
+            words = _typical(config)
         else:
             raise _CannotSay
     except _CannotSay:
@@ -146,6 +153,33 @@ def _predict(config: cfg.PredictConfig) -> list[str]:
     if config.dose is not None:
         words += _option("dose", config.dose)
     return [*words, *_pairs("where", config.where), *_option("cells", config.n_cells), *_seed(config.seed)]
+
+
+def _denoise(config: uses.DenoiseConfig) -> list[str]:
+    if config.draws != uses.DRAWS:
+        raise _CannotSay
+    return ["denoise", config.run, *_pairs("cells", config.where), *_split(config.split), *_seed(config.seed)]
+
+
+def _fill(config: uses.FillConfig) -> list[str]:
+    if config.steps != cfg.SAMPLER_STEPS[config.sampler]:
+        raise _CannotSay
+    words = ["fill", config.run, *(_option("column", config.column) if config.column else [])]
+    words += [] if config.to is None else _option("to", config.to)
+    words += [w for kind, n in config.numbers.items() for w in _option("type", f"{_plain(kind)}={n}")]
+    if config.guidance_scale != cfg.GUIDANCE:
+        words += _option("guidance-scale", config.guidance_scale)
+    return [*words, *_option("sampler", config.sampler), *_seed(config.seed)]
+
+
+def _typical(config: uses.TypicalConfig) -> list[str]:
+    if config.steps != uses.FLOW_STEPS:
+        raise _CannotSay
+    return ["typical", config.run, *_split(config.split), *_seed(config.seed)]
+
+
+def _split(split: str) -> list[str]:
+    return [] if split == "all" else _option("split", split)
 
 
 def _seed(seed: int) -> list[str]:

@@ -19,6 +19,7 @@ from scdiff_core.config import (
 )
 from scdiff_core.config_modes import ChangeConfig, TrajectoryConfig
 from scdiff_core.config_screen import ScreenConfig
+from scdiff_core.config_uses import DenoiseConfig, FillConfig, TypicalConfig
 from scdiff_core.errors import ScdiffError
 
 KINDS: dict[str, type[Frozen]] = {
@@ -30,6 +31,9 @@ KINDS: dict[str, type[Frozen]] = {
     "screen": ScreenConfig,
     "trajectory": TrajectoryConfig,
     "change": ChangeConfig,
+    "denoise": DenoiseConfig,
+    "fill": FillConfig,
+    "typical": TypicalConfig,
 }
 
 

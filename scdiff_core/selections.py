@@ -19,9 +19,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from scdiff_core.config_screen import Chosen
 from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.queueing import try_lock
-from scdiff_core.selection import LONGEST, REAL, Selection, check_words, unpack_bits
+from scdiff_core.selection import LONGEST, REAL, Selection, check_words, pack_rows, unpack_bits
 from scdiff_core.workspace import JobDir, atomic_write, read_json, write_json
 
 FOLDER, NAMES, LOCK = "selections", "names.json", ".lock"
@@ -117,6 +118,11 @@ class Selections:
         if entry["fingerprint"] != self.fingerprint:
             raise self._prepared_again(name)
         return self.open(entry["id"])
+
+    def chosen(self, name: str, n_cells: int) -> Chosen:
+        """Return the real cells, of so many, of a selection as requests take them; raises as `by_name` does."""
+        found = self.by_name(name)
+        return Chosen(id=found.id, name=name, rows=pack_rows(found.mask(REAL, n_cells)))
 
     def rename(self, old: str, new: str) -> None:
         """Give a selection another name, in the same place; raises `ScdiffError` where the name is taken."""

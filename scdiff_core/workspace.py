@@ -134,6 +134,11 @@ class JobDir:
         return self.path / "checkpoints"
 
     @property
+    def saved_ns(self) -> int:
+        """When a checkpoint was written last, in nanoseconds; 0 where there is none."""
+        return max((p.stat().st_mtime_ns for p in self.checkpoints.rglob("*")), default=0)
+
+    @property
     def preview(self) -> Path:
         """Small arrays for the live view."""
         return self.path / "preview"

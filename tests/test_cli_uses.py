@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import pandas as pd
 import pytest
 from uses_run import small_run
 
+from scdiff_core import config_uses as uses
 from scdiff_core import keys
 from scdiff_core.cli import main
+from scdiff_core.command_words import command
+from scdiff_core.config import to_yaml
 from scdiff_core.engine import uses_set
 from scdiff_core.workspace import Workspace
 
@@ -61,6 +65,28 @@ def test_typical_writes_a_table_of_every_cell(root: Path, tmp_path: Path, capsys
     assert code == 0 and len(table) == said["n_cells"] and set(table["split"]) == {"test"}
     assert table[["score", "percentile", "log_density", "distance", "doublet"]].notna().all().all()
     assert table["percentile"].between(0, 1).all() and table["doublet"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("asked", [
+    uses.DenoiseConfig(run="run", where={"cell_type": "B"}), uses.FillConfig(run="run", numbers={"B": 80}),
+    uses.TypicalConfig(run="run", split="test")], ids=lambda asked: str(asked.kind))
+def test_a_yaml_file_asks_for_the_same_as_the_options(root: Path, tmp_path: Path, asked: Any,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text(to_yaml(asked))
+    ending = ".csv" if asked.kind == "typical" else ".h5ad"
+    files = [tmp_path / f"{name}{ending}" for name in ("yaml", "options")]
+    code, _ = run(capsys, root, "run", tmp_path / "mine.yaml", "--out", files[0])
+    assert code == 0
+    words = shlex.split(command(asked))
+    assert words[3] == asked.kind
+    assert run(capsys, root, *words[3:], "--out", files[1])[0] == 0
+    if asked.kind == "typical":
+        assert files[0].read_bytes() == files[1].read_bytes()
+    else:
+        one, other = (anndata.read_h5ad(f) for f in files)
+        assert (one.X != other.X).nnz == 0 and one.obs.equals(other.obs)
+    code, said = run(capsys, root, "run", tmp_path / "mine.yaml")  # into the run, as the app does
+    assert code == 0 and Path(said["out"]).is_file() and said["n_cells"] > 0
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scdiff_core import cli, cli_generate, cli_perturb, cli_run, cli_tools
+from scdiff_core import cli, cli_generate, cli_perturb, cli_run, cli_tools, cli_uses
 from scdiff_core import config as cfg
+from scdiff_core import config_uses as uses
 from scdiff_core.command_words import PROGRAM, command
 from scdiff_core.engine.presets import preset
 from scdiff_core.workspace import JobDir
@@ -27,8 +28,8 @@ def taken() -> Iterator[list[Any]]:
     found: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli_run, "prepare", lambda space, asked: found.append(asked) or {})
-        for module in (cli_generate, cli_perturb):
-            patch.setattr(module, "make", lambda space, job, asked, out: found.append(asked) or {})
+        for module in (cli_generate, cli_perturb, cli_uses):
+            patch.setattr(module, "make", lambda space, job, asked, *out: found.append(asked) or {})
         patch.setattr(cli_tools, "find_run", lambda space, run: JobDir(Path("runs") / run, "train"))
         patch.setattr(cli_tools, "source", lambda text: text)
         yield found
@@ -45,7 +46,7 @@ def check(config: Any, taken: list[Any]) -> None:
     assert taken == [config]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.builds(
     cfg.PrepareConfig, source=st.one_of(NAME, st.just("/data/my cells.h5ad"), st.just("demo:pbmc3k")), name=NAME,
     read=st.builds(cfg.ReadConfig, layer=st.none() | TEXT, genome=st.none() | NAME,
@@ -63,7 +64,7 @@ def test_preparing(config: cfg.PrepareConfig, taken: list[Any]) -> None:
     check(config, taken)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.builds(cfg.GenerateConfig, run=NAME, n_cells=st.integers(1, 9999),
                         where=st.dictionaries(TEXT, TEXT, max_size=3), guidance_scale=st.floats(0, 5),
                         sampler=st.sampled_from(list(cfg.SAMPLER_STEPS)), steps=st.integers(1, 200), seed=NUMBER))
@@ -71,11 +72,23 @@ def test_generating(config: cfg.GenerateConfig, taken: list[Any]) -> None:
     check(config, taken)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.builds(cfg.PredictConfig, run=NAME, perturbations=st.lists(TEXT, min_size=1, max_size=3).map(tuple),
                         dose=st.none() | st.floats(0, 1e6), where=st.dictionaries(TEXT, TEXT, max_size=2),
                         n_cells=st.integers(1, 999), seed=NUMBER))
 def test_predicting(config: cfg.PredictConfig, taken: list[Any]) -> None:
+    check(config, taken)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=st.one_of(
+    st.builds(uses.DenoiseConfig, run=NAME, where=st.dictionaries(TEXT, TEXT, max_size=2),
+              split=st.sampled_from(["all", "train", "test"]), seed=NUMBER),
+    st.builds(uses.FillConfig, run=NAME, column=st.just("") | NAME, to=st.none() | st.integers(1, 999),
+              numbers=st.dictionaries(TEXT, st.integers(1, 999), max_size=3), guidance_scale=st.floats(0, 5),
+              sampler=st.sampled_from(list(cfg.SAMPLER_STEPS)), steps=st.integers(1, 200), seed=NUMBER),
+    st.builds(uses.TypicalConfig, run=NAME, split=st.sampled_from(["all", "train", "test"]), seed=NUMBER)))
+def test_uses_of_real_cells(config: cfg.Frozen, taken: list[Any]) -> None:
     check(config, taken)
 
 

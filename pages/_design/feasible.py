@@ -64,8 +64,7 @@ class Answer:
 
 def mark_of(run: JobDir, draft: Draft) -> str:
     """Return what changes when the question does: the target, or the model."""
-    saved = max((p.stat().st_mtime_ns for p in run.checkpoints.rglob("*")), default=0)
-    text = json.dumps([saved, draft.values()], sort_keys=True, default=str)
+    text = json.dumps([run.saved_ns, draft.values()], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages._explore import panel
 from pages._explore.scene import Scene
-from pages._generate import card, cells_from, downloads
+from pages._generate import card, cells_from, downloads, using
 from pages._shared import context, worker
 from pages._shared.copies import copies
 from pages._shared.trouble import escape, kept
@@ -17,7 +17,7 @@ from scdiff_core.config import GUIDANCE, SAMPLER_STEPS, validate
 from scdiff_core.config_modes import STRENGTH, ChangeConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import CONTINUOUS
-from scdiff_core.engine.outputs import list_sets
+from scdiff_core.engine.outputs import GeneratedSet, list_sets
 from scdiff_core.workspace import JobDir
 
 KIND, EVERY = "change", "all cells"
@@ -33,11 +33,11 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
             return
         config = _asked(run, prepared)
         if st.button("Change cells", type="primary", icon=":material/swap_horiz:", key="change_go"):
-            with kept(f"{KIND}_trouble"):
-                cells_from.begin(run, validate(ChangeConfig, config(), "The settings"), KIND)
+            with kept(using.trouble(KIND)):
+                using.begin(run, KIND, validate(ChangeConfig, config(), "The settings"), "modes")
         copies(validate(ChangeConfig, config(), "The settings"), f"{KIND}-{run.id}")
-        cells_from.follow(run, KIND)
-        worker.warm(run, cells_from.request_key(run, KIND))
+        using.follow(run, KIND)
+        worker.warm(run, using.key_of(run, KIND))
     with right:
         _shown(run, prepared)
 
@@ -87,21 +87,19 @@ def change_words(config: dict[str, Any], n: int) -> str:
     return f"{plural(n, 'changed cell')} of {of} → {to}, how far {config['strength']:g}"
 
 
+def _words(made: GeneratedSet) -> str:
+    recipe = made.recipe()
+    return change_words(recipe["config"], recipe.get("n_cells", 0))
+
+
 def _shown(run: JobDir, prepared: Prepared) -> None:
     sets = list_sets(run, KIND)
     if not sets:
         st.markdown("Choose cells and what is to change about them, and press **Change cells**.")
         panel.show_map(Scene(context.workspace().open("prepare", prepared.name), prepared), KIND)
         return
-    by_id = {s.id: s for s in sets}
-    words = {s.id: change_words(s.recipe()["config"], s.recipe().get("n_cells", 0)) for s in sets}
-    made = by_id.get(str(st.session_state.get("output")), sets[0])
-    if len(sets) > 1:
-        made = by_id[st.selectbox("Changed cells", list(by_id), index=list(by_id).index(made.id), width=620,
-                                  label_visibility="collapsed",
-                                  format_func={k: f"{k} · {w}" for k, w in words.items()}.__getitem__)]
-    context.choose(output=made.id)
-    st.markdown(escape(words[made.id]))
+    made = using.pick(sets, "Changed cells", _words)
+    st.markdown(escape(_words(made)))
     st.caption("`from_cell` in the file names the real cell that each was. The report card holds the cells against "
                "real ones that have the new value.")
     panel.show_tabs(Scene(context.workspace().open("prepare", prepared.name), prepared, run, made), KIND, {

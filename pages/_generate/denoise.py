@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages._generate import using
 from pages._shared import worker
+from pages._shared.copies import copies
 from pages._shared.trouble import escape
 from pages._shared.words import plural
 from scdiff_core import keys
@@ -34,6 +35,7 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
         config = _asked(run, prepared)
         if st.button("Denoise", type="primary", icon=":material/blur_off:", key="denoise_go"):
             using.begin(run, "denoise", config)
+        copies(config, f"denoise-{run.id}")
         using.follow(run, "denoise")
         st.divider()
         st.markdown("**What is the best here?**", help="Half of each held-out cell's molecules are hidden, and every "
@@ -82,12 +84,7 @@ def _shown(run: JobDir, prepared: Prepared) -> None:
         st.info("Press **Denoise**: you get two genes before and after here, and a file with all of them.",
                 icon=":material/arrow_back:")
         return
-    ids = [s.id for s in sets]
-    opened = st.session_state.get(f"opened-denoise-{run.id}")
-    if len(ids) > 1:
-        opened = st.selectbox("Denoised cells", ids, index=ids.index(opened) if opened in ids else 0, width=420,
-                              label_visibility="collapsed", format_func=lambda i: _words(sets[ids.index(i)]))
-    made = sets[ids.index(opened)] if opened in ids else sets[0]
+    made = using.pick(sets, "Denoised cells", _words)
     recipe = made.recipe()
     st.markdown(f"{plural(int(recipe.get('n_cells', 0)), 'real cell')}, denoised "
                 ":orange-badge[:material/function: estimated by the model, not measured]")
@@ -106,7 +103,7 @@ def _shown(run: JobDir, prepared: Prepared) -> None:
 def _words(made: uses_set.UsesSet) -> str:
     config = made.recipe().get("config", {})
     of = ", ".join(config.get("where", {}).values()) or SPLITS.get(config.get("split", "all"), "")
-    return f"{made.id} · {plural(int(made.recipe().get('n_cells', 0)), 'cell')} · {of}"
+    return f"{plural(int(made.recipe().get('n_cells', 0)), 'cell')} · {of}"
 
 
 def _genes(prepared: Prepared) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pages._explore import panel
 from pages._explore.scene import Scene
 from pages._generate import using
 from pages._shared import context, worker
+from pages._shared.copies import copies
 from pages._shared.trouble import escape
 from pages._shared.words import plural
 from scdiff_core import keys
@@ -40,20 +41,21 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
         column = str(st.selectbox("Types", columns, index=columns.index(usual) if usual in columns else 0,
                                   key=f"fill-{run.id}-column", persist_state="session")) if len(columns) > 1 \
             else columns[0]
-        numbers = _numbers(run, prepared, column)
+        to, numbers = _numbers(run, prepared, column)
+        config = validate(FillConfig, {"run": run.id, "column": column, "to": to, "numbers": numbers}, "The settings")
         if st.button("Fill up", type="primary", icon=":material/stacked_bar_chart:", key="fill_go"):
-            config = validate(FillConfig, {"run": run.id, "column": column, "numbers": numbers}, "The settings")
             using.begin(run, "fill", config)
+        copies(config, f"fill-{run.id}")
         using.follow(run, "fill")
         st.divider()
-        _ask_study(run, prepared, column, numbers)
+        _ask_study(run, prepared, column, to, numbers)
         worker.warm(run, using.key_of(run, "fill"))
     with right:
         _shown(run, prepared)
 
 
-def _numbers(run: JobDir, prepared: Prepared, column: str) -> dict[str, int]:
-    """Draw the table of real and wanted numbers; returns type -> number in all, of those that get more."""
+def _numbers(run: JobDir, prepared: Prepared, column: str) -> tuple[int, dict[str, int]]:
+    """Draw the table of real and wanted numbers; returns the number for each type, and type -> another one."""
     labels = prepared.labels(column)
     values = next(c.values for c in prepared.vocab.categorical if c.column == column)
     real = {v: int((labels == v).sum()) for v in values}
@@ -65,15 +67,15 @@ def _numbers(run: JobDir, prepared: Prepared, column: str) -> dict[str, int]:
                             height=38 + 35 * min(len(base), 9), column_config={
                                 TYPE: st.column_config.TextColumn(width=128), REAL: st.column_config.Column(width=58),
                                 WANTED: st.column_config.NumberColumn(
-                                    width=74, min_value=0, step=1, required=True,
+                                    width=74, min_value=1, step=1, required=True,
                                     help="Real and generated together. Editable.")})
     wanted = {str(t): int(n) for t, n in zip(edited[TYPE], edited[WANTED], strict=True)}
     lacks = [n - real[t] for t, n in wanted.items() if n > real[t]]
     st.caption(f"{plural(sum(lacks), 'cell')} to generate, for {plural(len(lacks), 'type')}.")
-    return {t: n for t, n in wanted.items() if n != real[t]}
+    return to, {t: n for t, n in wanted.items() if n != max(to, real[t])}
 
 
-def _ask_study(run: JobDir, prepared: Prepared, column: str, numbers: dict[str, int]) -> None:
+def _ask_study(run: JobDir, prepared: Prepared, column: str, to: int, numbers: dict[str, int]) -> None:
     labels = prepared.labels(column)
     values = next(c.values for c in prepared.vocab.categorical if c.column == column)
     held_out = (prepared.obs[keys.SPLIT] == keys.TEST).to_numpy()
@@ -84,7 +86,7 @@ def _ask_study(run: JobDir, prepared: Prepared, column: str, numbers: dict[str, 
                 "nor the model has seen.")
     rare = str(st.selectbox("Classifier of", rarest, key=f"fill-{run.id}-{column}-rare", persist_state="session"))
     if st.button("Try it", icon=":material/science:", key="fill_study"):
-        using.begin_study(run, "fill", rare=rare, column=column, to=max(numbers.get(rare, FILL_TO), 2))
+        using.begin_study(run, "fill", rare=rare, column=column, to=max(numbers.get(rare, to), 2))
     using.follow(run, "study-fill")
     found = uses_set.read_study(run, f"fill/{column}/{rare}")
     if found is not None:
@@ -105,12 +107,7 @@ def _shown(run: JobDir, prepared: Prepared) -> None:
         st.markdown("Real cells. Press **Fill up** to see generated ones over them.")
         panel.show_map(Scene(job, prepared), "fill")
         return
-    ids = [s.id for s in sets]
-    opened = st.session_state.get(f"opened-fill-{run.id}")
-    if len(ids) > 1:
-        opened = st.selectbox("Filled sets", ids, index=ids.index(opened) if opened in ids else 0, width=420,
-                              label_visibility="collapsed", format_func=lambda i: _words(sets[ids.index(i)]))
-    made = sets[ids.index(opened)] if opened in ids else sets[0]
+    made = using.pick(sets, "Filled sets", _words)
     st.markdown(_words(made) + " :orange-badge[:material/auto_awesome: synthetic]")
     panel.show_tabs(Scene(job, prepared, run, made), "fill", {
         "Numbers": partial(_show_numbers, run, made), "Download": partial(_downloads, prepared, made)})

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages._explore import panel
 from pages._explore.scene import Scene
-from pages._generate import ask, card, downloads
+from pages._generate import ask, card, downloads, using
 from pages._shared import context
 from pages._shared.copies import copies
 from pages._shared.trouble import escape
@@ -43,22 +43,8 @@ def show_sets(run: JobDir, prepared: Prepared, wanted: GenerateConfig, busy: boo
         )
         panel.show_map(Scene(context.workspace().open("prepare", prepared.name), prepared), "generate")
         return
-    ids = [s.id for s in sets]
-    opened = st.session_state.get("output")
-    made = sets[ids.index(opened)] if opened in ids else sets[0]
-    if len(sets) > 1:
-        picked = choice.selectbox(
-            "Generated sets",
-            ids,
-            index=ids.index(made.id),
-            width=520,
-            label_visibility="collapsed",
-            format_func={
-                s.id: f"{s.id} · {ask.asked_words(s.recipe().get('config', {}))}" for s in sets
-            }.__getitem__,
-        )
-        made = sets[ids.index(picked)]
-    context.choose(output=made.id)
+    with choice:
+        made = using.pick(sets, "Generated sets", lambda s: ask.asked_words(s.recipe().get("config", {})))
     show_set(run, prepared, made, wanted)
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 
 from pages._explore import panel
 from pages._explore.scene import Scene
-from pages._generate import cells_from, downloads
+from pages._generate import cells_from, downloads, using
 from pages._shared import context, worker
 from pages._shared.copies import copies
 from pages._shared.figure_bar import figure_bar
@@ -42,12 +42,12 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
         ends = [_end(name, i, run, prepared) for i, name in enumerate(("Start", "End"))]
         points, n_cells, reach, how = _how()
         if st.button("Generate path", type="primary", icon=":material/route:", key="path_go") and all(ends):
-            with kept(f"{KIND}_trouble"):
-                cells_from.begin(run, _config(run, ends, points, n_cells, reach, how), KIND)
+            with kept(using.trouble(KIND)):
+                using.begin(run, KIND, _config(run, ends, points, n_cells, reach, how), "modes")
         if all(ends) and ends[0] != ends[1]:
             copies(_config(run, ends, points, n_cells, reach, how), f"{KIND}-{run.id}")
-        cells_from.follow(run, KIND)
-        worker.warm(run, cells_from.request_key(run, KIND))
+        using.follow(run, KIND)
+        worker.warm(run, using.key_of(run, KIND))
     with right:
         _shown(run, prepared)
 
@@ -117,14 +117,7 @@ def _shown(run: JobDir, prepared: Prepared) -> None:
         st.markdown("Choose a start and an end, and press **Generate path**.")
         panel.show_map(Scene(context.workspace().open("prepare", prepared.name), prepared), KIND)
         return
-    by_id = {s.id: s for s in sets}
-    words = {s.id: f"{s.id} · {path_words(s.recipe()['config'])}" for s in sets}
-    opened = st.session_state.get("output")
-    made = by_id.get(str(opened), sets[0])
-    if len(sets) > 1:
-        made = by_id[st.selectbox("Paths", list(by_id), index=list(by_id).index(made.id), width=620,
-                                  label_visibility="collapsed", format_func=words.__getitem__)]
-    context.choose(output=made.id)
+    made = using.pick(sets, "Paths", lambda s: path_words(s.recipe()["config"]))
     config = made.recipe()["config"]
     st.markdown(escape(path_words(config)))
     panel.show_tabs(Scene(context.workspace().open("prepare", prepared.name), prepared, run, made), KIND, {

@@ -9,6 +9,7 @@ import streamlit as st
 from pages._generate import using
 from pages._shared import context, worker
 from pages._shared.cell_canvas import Layer, box_of, cell_canvas
+from pages._shared.copies import copies
 from pages._shared.trouble import escape, kept, show_kept
 from pages._shared.words import plural
 from scdiff_core.config import validate
@@ -46,8 +47,10 @@ def draw(run: JobDir, prepared: Prepared, left: st.delta_generator.DeltaGenerato
                                  key=f"typical-{run.id}-split", persist_state="session",
                                  help="New cells are held against training cells that the model never learnt from; "
                                  "cells that it learnt from against each other."))
+        config = validate(TypicalConfig, {"run": run.id, "split": split}, "The settings")
         if st.button("Look for odd cells", type="primary", icon=":material/troubleshoot:", key="typical_go"):
-            using.begin(run, "typical", validate(TypicalConfig, {"run": run.id, "split": split}, "The settings"))
+            using.begin(run, "typical", config)
+        copies(config, f"typical-{run.id}")
         using.follow(run, "typical")
         worker.warm(run, using.key_of(run, "typical"))
         sets = uses_set.results(run, "typical")
@@ -70,12 +73,7 @@ def _table(path: str, modified: float) -> pd.DataFrame:
 
 
 def _shown(run: JobDir, prepared: Prepared, sets: list[uses_set.UsesSet], by: str) -> None:
-    ids = [s.id for s in sets]
-    opened = st.session_state.get(f"opened-typical-{run.id}")
-    if len(ids) > 1:
-        opened = st.selectbox("Results", ids, index=ids.index(opened) if opened in ids else 0, width=420,
-                              label_visibility="collapsed", format_func=lambda i: _words(sets[ids.index(i)]))
-    made = sets[ids.index(opened)] if opened in ids else sets[0]
+    made = using.pick(sets, "Results", _words)
     table = _table(str(made.path), (made.path / TABLE).stat().st_mtime)
     values = table[by].to_numpy(float)
     ordinary = values[table["reference"].to_numpy(bool)]
@@ -160,5 +158,5 @@ def _take_along(prepared: Prepared, made: uses_set.UsesSet, table: pd.DataFrame,
 
 def _words(made: uses_set.UsesSet) -> str:
     recipe = made.recipe()
-    return (f"{made.id} · {plural(int(recipe.get('n_cells', 0)), 'cell')} · "
+    return (f"{plural(int(recipe.get('n_cells', 0)), 'cell')} · "
             f"{SPLITS.get(recipe.get('config', {}).get('split', 'all'), '')}")

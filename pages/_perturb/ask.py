@@ -18,7 +18,6 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs
 from scdiff_core.engine.prediction import SUMMARY, Prediction, find_prediction
 from scdiff_core.errors import ScdiffError
-from scdiff_core.selection import REAL, pack_rows
 from scdiff_core.selections import Selections
 from scdiff_core.workspace import JobDir
 
@@ -64,7 +63,7 @@ def _selection(run: JobDir, prepared: Prepared, job: JobDir) -> dict[str, str] |
                             "the Data page."))
     if name == NO_SELECTION:
         return None
-    return {"id": named[name], "name": name, "rows": pack_rows(kept.open(named[name]).mask(REAL, prepared.n_cells))}
+    return kept.chosen(name, prepared.n_cells).model_dump()
 
 
 def choose_perturbations(run: JobDir, prepared: Prepared) -> list[str]:

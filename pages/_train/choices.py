@@ -9,18 +9,19 @@ import streamlit as st
 
 from pages._shared import context, uploads
 from pages._shared.trouble import kept, show_kept
+from scdiff_core.analysis.choices import SCHEDULE_EXAMPLE, SCHEDULES
 from scdiff_core.analysis.gene_sets import decode_gmt
 from scdiff_core.config import CodecConfig, DiffusionConfig
 from scdiff_core.workspace import atomic_write
 
 CODECS = {"vae": "Autoencoder (best)", "pca": "PCA (instant)", "genes": "None: the genes"}
 BACKBONES = {"mlp": "Residual MLP", "transformer": "Transformer over gene programs"}
-SCHEDULES = {"standard": "Standard", "linear": "Linear (DDPM)", "cosine": "Cosine", "edm": "EDM (Karras)",
+KINDS = {"standard": "Standard", "linear": "Linear (DDPM)", "cosine": "Cosine", "edm": "EDM (Karras)",
              "flow": "Flow matching", "custom": "My own, from a file"}
 PREDICTIONS = {"auto": "Goes with the schedule", "edm": "EDM's mixture", "eps": "The noise (eps)",
                "x0": "The clean cell (x0)", "v": "Velocity (v)", "flow": "Velocity of the flow"}
 PRECISIONS = {"auto": "bf16 on NVIDIA, else fp32", "fp32": "fp32", "bf16": "bf16"}
-SCHEDULE_FOLDER, SETS_FOLDER = "schedules", "gene_sets"  # of the workspace; the first as engine.custom_schedule has it
+SETS_FOLDER = "gene_sets"  # of the workspace
 LARGEST = 20 * uploads.MB
 
 
@@ -62,13 +63,13 @@ def model(name: str, codec: CodecConfig, diffusion: DiffusionConfig, whole: bool
 
 def noise(name: str) -> tuple[dict[str, Any], bool]:
     """Draw the choices of noise; returns fields of the diffusion, and whether a file of code may run."""
-    schedule = st.selectbox("Noise schedule", list(SCHEDULES), key=f"schedule-{name}",
-                            format_func=SCHEDULES.__getitem__,
+    schedule = st.selectbox("Noise schedule", list(KINDS), key=f"schedule-{name}",
+                            format_func=KINDS.__getitem__,
                             help="Which amounts of noise are learnt, and which are gone through in sampling.")
     out: dict[str, Any] = {"schedule": schedule}
     allowed = False
     if schedule == "custom":
-        folder = context.workspace().root / SCHEDULE_FOLDER
+        folder = context.workspace().root / SCHEDULES
         files = sorted(p.name for p in folder.glob("*.py")) if folder.is_dir() else []
         if files:
             file = st.selectbox("File", files, key=f"schedule_file-{name}")
@@ -78,10 +79,9 @@ def noise(name: str) -> tuple[dict[str, Any], bool]:
             allowed = st.toggle("Run this file", key=f"run_code-{name}",
                                 help="Code can do anything that you can: allow it only if you have read it.")
         else:
-            st.caption(f"No file yet. Put one into `{SCHEDULE_FOLDER}` of the workspace: a class `Schedule` whose "
+            st.caption(f"No file yet. Put one into `{SCHEDULES}` of the workspace: a class `Schedule` whose "
                        "`__call__(self, t)` returns alpha and sigma.")
-            st.code("import torch\n\nclass Schedule:\n    def __call__(self, t):\n        angle = 0.05 + 1.45 * t\n"
-                    "        return torch.cos(angle), torch.sin(angle)", language="python")
+            st.code(SCHEDULE_EXAMPLE, language="python")
     out["prediction"] = st.selectbox("Prediction", list(PREDICTIONS), key=f"prediction-{name}",
                                      format_func=PREDICTIONS.__getitem__,
                                      help="What it is asked for, and so how errors at each amount of noise weigh.")

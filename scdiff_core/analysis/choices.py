@@ -6,6 +6,10 @@ from scdiff_core import keys
 from scdiff_core.config import TrainConfig
 from scdiff_core.errors import ScdiffError
 
+SCHEDULES = "schedules"  # the folder of a workspace for schedules of one's own, and how one is written
+SCHEDULE_EXAMPLE = ("import torch\n\nclass Schedule:\n    def __call__(self, t):\n        angle = 0.05 + 1.45 * t\n"
+                    "        return torch.cos(angle), torch.sin(angle)")
+
 
 def check(config: TrainConfig, values: str) -> None:
     """Check the choices of a run for data whose values are counts or continuous.

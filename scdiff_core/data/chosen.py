@@ -12,7 +12,7 @@ from scdiff_core.errors import ScdiffError, nearest
 from scdiff_core.selection import unpack_rows
 
 
-def rows_of(prepared: Prepared, where: Mapping[str, str], cells: Chosen | None = None, split: str | None = None
+def rows_of(prepared: Prepared, where: Mapping[str, str], cells: Chosen | None = None, split: str = "all"
             ) -> np.ndarray:
     """Return the rows of a dataset that have every label asked for and are among the chosen cells, int64 [m].
 
@@ -21,7 +21,7 @@ def rows_of(prepared: Prepared, where: Mapping[str, str], cells: Chosen | None =
     where
         Column or role -> label. Without one, and without chosen cells, every cell.
     split
-        Only the cells of this split.
+        Only the cells of this split; `all` for every one.
 
     Raises
     ------
@@ -39,11 +39,17 @@ def rows_of(prepared: Prepared, where: Mapping[str, str], cells: Chosen | None =
         keep &= labels == value
     if cells is not None:
         keep &= unpack_rows(cells.rows, prepared.n_cells)
-    if split is not None:
+    if split != "all":
         keep[np.setdiff1d(np.arange(prepared.n_cells), prepared.rows(split))] = False
     if not keep.any():
         asked = " and ".join([f"{c} = {v}" for c, v in where.items()]
-                             + ([f"the selection '{cells.name}'"] if cells is not None else []))
+                             + ([f"the selection '{cells.name}'"] if cells is not None else [])
+                             + ([f"the split '{split}'"] if split != "all" else []))
         raise ScdiffError("No cell is chosen.", f"None fits {asked or 'what was asked'}.",
                           "Choose other values, or select some cells.")
     return np.flatnonzero(keep)
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many of some rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(np.int64)]

@@ -79,6 +79,24 @@ class Covariate:
         """The code that means missing."""
         return len(self.values)
 
+    def number(self, text: str, besides: str = "") -> float:
+        """Return the number that a continuous covariate is asked to be; `besides` is what else it could be.
+
+        Raises
+        ------
+        ScdiffError
+            The text is no number.
+        """
+        try:
+            return float(text)
+        except ValueError:
+            raise ScdiffError(f"'{self.column}' cannot be '{text}'.", "It is a number for each cell.",
+                              f"Give a number for '{self.column}'{besides}.") from None
+
+    def standard(self, number: Any) -> Any:
+        """Return a number, or an array of them, in standard deviations from the mean of the training cells."""
+        return (number - self.mean) / self.std
+
 
 @dataclass(frozen=True)
 class Vocab:

@@ -136,18 +136,21 @@ class TwistedSMC:
         weight = torch.zeros(n, dtype=x.dtype, device=x.device)
         ancestor = torch.arange(n, device=x.device)
         variance = variance_at(sigma, self.unknown)
-        x0_hat, twist, gradient = look(self.denoiser, x, times[0], sigma[0], condition, objective, self.tau,
-                                       variance[0])
-        twist, gradient = self._put_right(twist, gradient, 0, condition)
+        def at(i: int, x: Tensor, condition: Condition) -> tuple[Tensor, Tensor, Tensor]:
+            x0_hat, twist, gradient = look(self.denoiser, x, times[i], sigma[i], condition, objective, self.tau,
+                                           variance[i])
+            if self.calibration is None:
+                return x0_hat, twist, gradient
+            return x0_hat, self.calibration(i, twist, condition), self.calibration.power[i] * gradient
+
+        x0_hat, twist, gradient = at(0, x, condition)
         weight = weight if chosen else weight + twist
         for i in range(self.steps - 1):
             middle, move, spread = ahead(x, x0_hat, gradient, sigma[i], sigma[i + 1], self.most,
                                          None if self.unknown is None else self.unknown[i])
             noise = noise_like(x, generator)
             x, before = middle + spread * noise, twist
-            x0_hat, twist, gradient = look(self.denoiser, x, times[i + 1], sigma[i + 1], condition, objective, self.tau,
-                                           variance[i + 1])
-            twist, gradient = self._put_right(twist, gradient, i + 1, condition)
+            x0_hat, twist, gradient = at(i + 1, x, condition)
             # log of the step's own density over that of the moved one: of two normals of the same spread
             own = ((noise**2).sum(1) - ((noise + move / spread) ** 2).sum(1)) / 2
             weight = weight + own + twist - before
@@ -177,16 +180,11 @@ class TwistedSMC:
                 rows = slice(start, start + n)
                 x0_hat = self.denoiser(x[rows], at.to(x.dtype), condition.rows(rows))
                 told = log_twist(objective, x0_hat, variance, self.tau, x[rows], sigma)
-                twist.append(self._put_right(told, told, 0, condition.rows(rows))[0])
+                twist.append(told if self.calibration is None else self.calibration(0, told, condition.rows(rows)))
         weight = torch.cat(twist)
         weight = torch.where(torch.isfinite(weight), weight, torch.full_like(weight, LEAST * 10))
         drawn = resample(weight[None], generator, n)[0]
         return drawn[torch.randperm(n, generator=generator).to(x.device)]  # each island has some of every kind
-
-    def _put_right(self, twist: Tensor, gradient: Tensor, step: int, condition: Condition) -> tuple[Tensor, Tensor]:
-        if self.calibration is None:
-            return twist, gradient
-        return self.calibration(step, twist, condition), self.calibration.power[step] * gradient
 
     def _by_island(self, weight: Tensor) -> Tensor:
         return weight.view(self.islands, -1)
@@ -200,7 +198,7 @@ class TwistedSMC:
         return 1 / torch.nan_to_num(self._by_island(weight).softmax(1)).square().sum(1).clamp(min=1e-12)
 
     def _settle(self, weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Resample the islands whose effective number is below half; returns weights, numbers and who was taken."""
+        """Resample the islands that are poor (see `poor`); returns weights, numbers and who was taken."""
         size = len(weight) // self.islands
         effective = self._effective(weight)
         poor = effective < self.poor * size

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scdiff_core import keys
+from scdiff_core.data.chosen import evenly
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.nn.condition import Condition
 from scdiff_core.nn.likelihood import Values
@@ -114,7 +115,7 @@ class Cells:
 
     def some(self, n: int) -> Cells:
         """Return n of the cells (all, if there are fewer), evenly spaced."""
-        rows = np.linspace(0, len(self) - 1, min(n, len(self))).round().astype(np.int64)
+        rows = evenly(np.arange(len(self)), n)
         few = copy.copy(self)
         few.rows, few.total = self.rows[rows], self.total[rows]
         few.condition = self.condition.rows(torch.from_numpy(rows).to(self.device))

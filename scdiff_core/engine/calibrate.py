@@ -43,6 +43,12 @@ def encode(codec: Codec, cells: Cells) -> Latents:
 
 
 @torch.no_grad()
+def draw_codes(codec: Codec, cells: Cells, generator: torch.Generator, size: int = CHUNK) -> Tensor:
+    """Return one draw of the codes of all cells, [N, D], so many cells at a time."""
+    return torch.cat([codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks(size)])
+
+
+@torch.no_grad()
 def transforms(codec: Codec, cells: Cells, n_max: int, generator: torch.Generator) -> Tensor:
     """Return the probability integral transforms of cells given their own latents, [n, G]."""
     rows = np.arange(len(cells))

@@ -20,22 +20,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scdiff_core.analysis.choices import SCHEDULE_EXAMPLE, SCHEDULES
 from scdiff_core.engine.custom import own_class, where_it_failed
 from scdiff_core.errors import ScdiffError
 
-FOLDER, CLASS = "schedules", "Schedule"  # in the workspace
+CLASS = "Schedule"
 POINTS = 257
 CLEAN, NOISE = 0.5, 5.0  # ratios at t = 0 and t = 1 that a schedule has to reach
-EXAMPLE = ("import torch\n\nclass Schedule:\n    def __call__(self, t):\n        angle = 0.05 + 1.45 * t\n"
-           "        return torch.cos(angle), torch.sin(angle)")
 
 
 def find(root: Path, name: str) -> Path:
     """Return the file of a name in a workspace's folder; raises `ScdiffError` where a path is given."""
     if Path(name).name != name:
         raise ScdiffError(f"The schedule '{name}' cannot be used.", "It is a path, not the name of a file.",
-                          f"Put the file into '{root / FOLDER}' and give its name alone.")
-    return root / FOLDER / name
+                          f"Put the file into '{root / SCHEDULES}' and give its name alone.")
+    return root / SCHEDULES / name
 
 
 def tabulate(path: Path, allowed: bool) -> Tensor:
@@ -46,8 +45,8 @@ def tabulate(path: Path, allowed: bool) -> Tensor:
     ScdiffError
         Running it was not allowed, there is no such file, it fails, or what it says is no schedule.
     """
-    own = own_class(path, CLASS, "__call__", allowed, what="schedule", example=EXAMPLE, without="choose another one",
-                    switch="--set run_code=true, or the switch on the Train page")
+    own = own_class(path, CLASS, "__call__", allowed, what="schedule", example=SCHEDULE_EXAMPLE,
+                    without="choose another one", switch="--set run_code=true, or the switch on the Train page")
     t = torch.linspace(0, 1, POINTS, dtype=torch.float64)
     try:
         alpha, sigma = own(t.clone())
@@ -78,4 +77,4 @@ def _at(t: Tensor, where: Tensor) -> str:
 
 def _refuse(path: Path, why: str) -> None:
     raise ScdiffError(f"The custom schedule '{path.name}' cannot be used.", f"{why[0].upper()}{why[1:]}.",
-                      f"Write it like this:\n{EXAMPLE}")
+                      f"Write it like this:\n{SCHEDULE_EXAMPLE}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from scdiff_core import keys
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.batches import Cells
+from scdiff_core.engine.calibrate import draw_codes
 from scdiff_core.engine.model import Model
 from scdiff_core.nn.codec import VAE, Codec, CountHead
 
@@ -61,9 +62,7 @@ class Denoised:
            rows: np.ndarray | None = None) -> Denoised:
         """Encode the cells of a split, or some rows."""
         cells = Cells(prepared, prepared.rows(split) if rows is None else rows, model.device).some(MOST)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            z = torch.cat([model.codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks(CHUNK)])
+        z = draw_codes(model.codec, cells, torch.Generator().manual_seed(seed), CHUNK)
         known = prepared.roles.cell_type is not None
         types = prepared.labels(keys.CELL_TYPE)[cells.rows] if known else np.full(len(cells.rows), "")
         return cls(model, cells.rows, z, types, cells.condition.codes.cpu().numpy(),

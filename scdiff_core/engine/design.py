@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scdiff_core.analysis.design import feasibility
 from scdiff_core.config import GenerateConfig
+from scdiff_core.data.chosen import evenly
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DDPM
 from scdiff_core.diffusion.schedule import Karras
@@ -179,7 +180,7 @@ def _sampler(model: Model, real: Denoised, config: DesignConfig, steps: int, mov
     From noise, with a `task` that names no type, its twist is put right for each type by the real cells of it.
     """
     denoiser = exploding(model)
-    rows = np.linspace(0, len(real) - 1, min(MEASURED, len(real))).round().astype(np.int64)
+    rows = evenly(np.arange(len(real)), MEASURED)
     condition = condition_of(model, real.codes[rows], real.conts[rows])
     z = real.z[torch.from_numpy(rows).to(real.z.device)]
     unknown = unknown_at(denoiser, SCHEDULE, move, steps, z, condition, torch.Generator().manual_seed(0))

@@ -36,8 +36,7 @@ def bench_of(service: Service, job: JobDir) -> Bench:
     """Return a model with its real cells, kept as long as the model and the dataset are the same."""
     model, config = service.model(job), job.config()
     prepared = service.dataset(config.dataset, config.fingerprint)
-    saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
-    return service.models.get((job.path, saved, config.fingerprint, "design"), lambda: Bench(model, prepared))
+    return service.models.get((job.path, job.saved_ns, config.fingerprint, "design"), lambda: Bench(model, prepared))
 
 
 def open_(service: Service, tell: Tell, run: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from scdiff_core.analysis.perturb.arms import collect
 from scdiff_core.analysis.perturb.effects import detect
 from scdiff_core.analysis.perturb.response import fit_arms, folds
 from scdiff_core.config import TrainConfig
+from scdiff_core.data.chosen import evenly
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.calibrate import TABLE_CELLS, encode
 from scdiff_core.engine.device import adam
@@ -20,7 +21,6 @@ from scdiff_core.engine.preview import SHARE
 from scdiff_core.engine.spread import build_sets
 from scdiff_core.engine.train import Training
 from scdiff_core.engine.train_codec import codec_steps
-from scdiff_core.engine.train_perturb import evenly
 from scdiff_core.nn.control_set import SetCondition
 
 WARM, TIMED = 2, 5  # steps

@@ -24,6 +24,7 @@ from scdiff_core.data.prepared import Prepared
 from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.guidance import Held
 from scdiff_core.engine.batches import Cells
+from scdiff_core.engine.calibrate import draw_codes
 from scdiff_core.engine.generate import GenerateProgress, Plan, assemble, draw_cells, guided
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.populations import Population, bare
@@ -48,8 +49,7 @@ def change(model: Model, prepared: Prepared, config: ChangeConfig) -> Generator[
     rows = _some(rows_of(prepared, config.origin, config.cells), config.n_cells, config.seed)
     cells = Cells(prepared, rows, model.device)
     codes, conts = changed(model, cells.condition.codes.cpu().numpy(), cells.condition.conts.cpu().numpy(), config.to)
-    with torch.no_grad():
-        z = torch.cat([model.codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks()])
+    z = draw_codes(model.codec, cells, generator)
     how = GenerateConfig(run=config.run, guidance_scale=config.guidance_scale, steps=config.steps)
     towards: Denoiser = guided(model, how)
 
@@ -89,12 +89,7 @@ def changed(model: Model, codes: np.ndarray, conts: np.ndarray, to: dict[str, st
                                   "Name the value that they are to have.")
             new_codes[:, vocab.categorical.index(covariate)] = vocab.index(covariate.column, value)
             continue
-        try:
-            number = float(value)
-        except ValueError:
-            raise ScdiffError(f"'{covariate.column}' cannot be '{value}'.", "It is a number for each cell.",
-                              f"Give a number for '{covariate.column}'.") from None
-        new_conts[:, vocab.continuous.index(covariate)] = (number - covariate.mean) / covariate.std
+        new_conts[:, vocab.continuous.index(covariate)] = covariate.standard(covariate.number(value))
     if np.array_equal(new_codes, codes) and np.allclose(new_conts, conts, equal_nan=True):
         words = ", ".join(f"{k} = {v}" for k, v in to.items())
         raise ScdiffError("Nothing would change.", f"Every chosen cell has {words} already." if to else

@@ -17,13 +17,11 @@ import scdiff_core
 from scdiff_core import keys
 from scdiff_core.config import FORMAT, Frozen, GenerateConfig
 from scdiff_core.data.prepared import to_log1p
-from scdiff_core.data.vocab import Covariate
 from scdiff_core.diffusion import sampler
 from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.guidance import ByClassifier, ClassifierFree
 from scdiff_core.engine.device import autocast
 from scdiff_core.engine.model import Model
-from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.condition import Condition
 
 if TYPE_CHECKING:
@@ -197,7 +195,7 @@ def conditions(model: Model, config: GenerateConfig, generator: torch.Generator)
         if value == keys.ANY:
             wanted = np.nan if continuous else covariate.null
         elif continuous:
-            wanted = (_number(covariate, value) - covariate.mean) / covariate.std
+            wanted = covariate.standard(covariate.number(value, f", or '{keys.ANY}'"))
             fits &= np.abs(model.conts[:, column] - wanted) < 1e-4
         else:
             wanted = vocab.index(covariate.column, value)
@@ -210,14 +208,6 @@ def conditions(model: Model, config: GenerateConfig, generator: torch.Generator)
     for target, column, wanted in fixed:
         target[:, column] = wanted
     return codes, conts
-
-
-def _number(covariate: Covariate, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ScdiffError(f"'{covariate.column}' cannot be '{text}'.", "It is a number for each cell.",
-                          f"Give a number for '{covariate.column}', or '{keys.ANY}'.") from None
 
 
 def assemble(model: Model, config: Frozen, values: sp.csr_matrix, totals: np.ndarray,

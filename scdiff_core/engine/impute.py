@@ -16,9 +16,10 @@ import scdiff_core
 from scdiff_core import keys
 from scdiff_core.config import FORMAT
 from scdiff_core.config_uses import DRAWS, DenoiseConfig
+from scdiff_core.data.chosen import rows_of
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.engine.model import Model
-from scdiff_core.errors import ScdiffError, nearest
+from scdiff_core.errors import ScdiffError
 from scdiff_core.nn.negative_binomial import NegativeBinomial
 
 if TYPE_CHECKING:
@@ -109,32 +110,6 @@ def check_counts(model: Model, what: str) -> None:
                           "known.", "Prepare the dataset from its counts, and train on that.")
 
 
-def chosen(prepared: Prepared, where: dict[str, str], split: str = "all") -> np.ndarray:
-    """Return the rows of the cells of a split that have all the values of `where` (column or role -> value).
-
-    Raises
-    ------
-    ScdiffError
-        A column or a value is unknown, or no cell has them all.
-    """
-    fits = np.ones(prepared.n_cells, bool)
-    if split != "all":
-        fits[:] = False
-        fits[prepared.rows(split)] = True
-    for column, value in where.items():
-        labels = prepared.labels(column)
-        known = sorted(set(labels.tolist()) - {""})
-        if value not in known:
-            raise ScdiffError(f"No cell has '{value}' in '{column}'.", nearest(value, known) or
-                              "It has " + ", ".join(known[:10]) + (" and others." if len(known) > 10 else "."),
-                              "Choose one of the values that cells have.")
-        fits &= labels == value
-    if not fits.any():
-        asked = ", ".join([*(f"{k}: {v}" for k, v in where.items()), *([] if split == "all" else [f"split: {split}"])])
-        raise ScdiffError("There is no such cell.", f"None has all of {asked}.", "Ask for less at once.")
-    return np.flatnonzero(fits)
-
-
 def impute(model: Model, prepared: Prepared, config: DenoiseConfig) -> Generator[Share, None, AnnData]:
     """Denoise real cells: their counts in X as they were measured, the estimates in a layer.
 
@@ -150,7 +125,7 @@ def impute(model: Model, prepared: Prepared, config: DenoiseConfig) -> Generator
     from anndata import AnnData
 
     check_counts(model, "denoise cells")
-    rows = chosen(prepared, config.where, config.split)
+    rows = rows_of(prepared, config.where, split=config.split)
     if len(rows) * prepared.n_genes > MOST_VALUES:
         raise ScdiffError(f"{len(rows):,} cells are too many for one file.",
                           f"Each of their {prepared.n_genes:,} genes gets a value, which would take "

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scdiff_core import config as cfg
 from scdiff_core.config_modes import ChangeConfig, TrajectoryConfig
-from scdiff_core.engine import outputs
 from scdiff_core.engine.generate import GenerateProgress
 from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError
@@ -45,10 +43,7 @@ def make(service: Service, tell: Tell, run: str, kind: str, config: dict[str, An
     asked: Config = cfg.validate(KINDS[kind], {**config, "run": job.id}, "The request")
     tell("loading the model", 0.0)
     model = service.model(job)
-    prepared, note = service.beside(job.config())
+    prepared, _ = service.beside(job.config())
     adata = follow(steps_of(model, asked, prepared), lambda step, share: tell("generating", 0.85 * share))
     tell("placing the cells", 0.88)
-    umap = None if prepared is None else service.umap(prepared)
-    outputs.write_set(Path(out_dir), adata, asked, prepared, umap)
-    return {"out_dir": out_dir, "n_cells": int(adata.n_obs), "note": note,
-            "seconds": round(time.monotonic() - began, 3)}
+    return service.put(job, adata, asked, out_dir, began)

@@ -63,7 +63,7 @@ class TargetObjective:
     def __init__(self, codec: Codec, genes: np.ndarray, target: Target, reference: Mapping[str, np.ndarray],
                  types: Types | None, custom: Callable[[Tensor], Tensor] | None = None) -> None:
         self.codec, self.target, self.custom = codec, target, custom
-        self.last: tuple[Tensor, Tensor] | None = None  # codes, and their margins: asked for twice a step
+        self.last: tuple[Tensor, Tensor] | None = None  # codes and the values there: asked for twice
         place = {str(g): i for i, g in enumerate(genes)}
         needed = target.needed()
         device = codec.shift.device
@@ -85,22 +85,22 @@ class TargetObjective:
         self.wanted = names.index(target.cell_type) if target.cell_type in names else None
         self.away = [names.index(t) for t in target.away_from.get("cell_type", ()) if t in names]
 
-    def all_margins(self, z: Tensor) -> Tensor:
-        """Return by how much each row, hard or soft, is met, [B, R] log1p."""
+    def values(self, z: Tensor) -> Tensor:
+        """Return what the rows are about, [B, R] log1p."""
         if self.last is not None and self.last[0] is z:
             return self.last[1]
         if not len(self.target.rows):
             return torch.zeros(len(z), 0, device=z.device)
         values = levels(self.codec, z, self.index) @ self.mix.T
-        margins = torch.stack([_margin(row, values[:, r]) for r, row in enumerate(self.target.rows)], 1)
-        self.last = (z, margins)
-        return margins
+        self.last = (z, values)
+        return values
 
-    def values(self, z: Tensor) -> Tensor:
-        """Return what the rows are about, [B, R] log1p."""
+    def all_margins(self, z: Tensor) -> Tensor:
+        """Return by how much each row, hard or soft, is met, [B, R] log1p."""
+        values = self.values(z)
         if not len(self.target.rows):
-            return torch.zeros(len(z), 0, device=z.device)
-        return levels(self.codec, z, self.index) @ self.mix.T
+            return values
+        return torch.stack([_margin(row, values[:, r]) for r, row in enumerate(self.target.rows)], 1)
 
     def margins(self, z: Tensor) -> Tensor:
         """Return by how much each hard row is met, [B, R hard], in log1p near the level; the sign is that of log1p.
@@ -111,9 +111,9 @@ class TargetObjective:
         """
         if not len(self.hard) or not self.codec.counts:
             return self.all_margins(z).index_select(1, self.hard)
-        rows = [self.target.rows[r] for r in self.hard.tolist()]
-        values = self.values(z).index_select(1, self.hard)
-        return torch.stack([_margin(row, values[:, i], isinstance(row, GeneRow)) for i, row in enumerate(rows)], 1)
+        values = self.values(z)
+        return torch.stack([_margin(row, values[:, r], isinstance(row, GeneRow))
+                            for r, row in enumerate(self.target.rows) if row.hard], 1)
 
     def log_weight(self, z: Tensor) -> Tensor:
         """Return the energy of soft rows, and the log-probability of the wanted type and of no unwanted one, [B]."""

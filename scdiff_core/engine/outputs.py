@@ -84,11 +84,16 @@ class GeneratedSet:
 
 def list_sets(job: JobDir, kind: str = "generate") -> list[GeneratedSet]:
     """Return the sets of a run that are complete, the newest first: generated ones, or those of another kind."""
+    return [GeneratedSet(p) for p in complete(job, kind)]
+
+
+def complete(job: JobDir, kind: str, file: str = CELLS) -> list[Path]:
+    """Return the directories of a run's outputs that are of a kind and have its file and a recipe, the newest first."""
     if not job.outputs.is_dir():
         return []
-    done = [p for p in job.outputs.iterdir() if (p / CELLS).is_file() and (p / RECIPE).is_file()]
+    done = [p for p in job.outputs.iterdir() if (p / file).is_file() and (p / RECIPE).is_file()]
     done = [p for p in done if read_json(p / RECIPE, {}).get("kind", "generate") == kind]
-    return [GeneratedSet(p) for p in sorted(done, key=lambda p: (p / RECIPE).stat().st_mtime, reverse=True)]
+    return sorted(done, key=lambda p: (p / RECIPE).stat().st_mtime, reverse=True)
 
 
 def new_path(job: JobDir) -> Path:
@@ -98,11 +103,11 @@ def new_path(job: JobDir) -> Path:
 
 def find_set(job: JobDir, config: GenerateConfig) -> GeneratedSet | None:
     """Return a set that was made by the same request from the model as it is now, None if there is none."""
-    saved = max((p.stat().st_mtime for p in job.checkpoints.rglob("*")), default=0.0)
+    saved = job.saved_ns
     for made in list_sets(job):
         # what a recipe of an earlier version does not name has its default
         if {**GenerateConfig(run=job.id).model_dump(mode="json"), **made.recipe().get("config", {})} \
-                == config.model_dump(mode="json") and (made.path / RECIPE).stat().st_mtime > saved:
+                == config.model_dump(mode="json") and (made.path / RECIPE).stat().st_mtime_ns > saved:
             return made
     return None
 

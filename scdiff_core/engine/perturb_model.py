@@ -221,7 +221,7 @@ class PerturbModel:
                 raise ScdiffError(f"'{name}' is no condition of the cells to start from.",
                                   "They are control cells.", "Name the perturbation and its dose by themselves.")
             if covariate in self.vocab.continuous:
-                at = (_number(name, value) - covariate.mean) / covariate.std
+                at = covariate.standard(_number(name, value))
                 column = self.controls.conts[:, self.vocab.continuous.index(covariate)]
                 fits &= np.abs(column - at) < 1e-4
             else:

@@ -31,8 +31,7 @@ def load(service: Service, job: JobDir) -> Any:
     """Return the model of a run that predicts perturbations, loaded once for each time it is saved."""
     from scdiff_core.engine.perturb_model import PerturbModel
 
-    saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
-    return service.models.get((job.path, saved, "perturb"), lambda: PerturbModel.load(job))
+    return service.models.get((job.path, job.saved_ns, "perturb"), lambda: PerturbModel.load(job))
 
 
 def warm(service: Service, tell: Tell, run: str) -> dict[str, Any]:

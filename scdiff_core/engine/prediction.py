@@ -58,10 +58,10 @@ def list_predictions(job: JobDir) -> list[Prediction]:
 
 def find_prediction(job: JobDir, config: PredictConfig) -> Prediction | None:
     """Return a prediction that was made by the same request from the model as it is now, None if there is none."""
-    saved = max((p.stat().st_mtime for p in job.checkpoints.rglob("*")), default=0.0)
+    saved = job.saved_ns
     for made in list_predictions(job):
         if made.recipe().get("config") == config.model_dump(mode="json") \
-                and (made.path / outputs.RECIPE).stat().st_mtime > saved:
+                and (made.path / outputs.RECIPE).stat().st_mtime_ns > saved:
             return made
     return None
 

@@ -70,8 +70,7 @@ def check(job: JobDir, model: Any, prepared: Any, tell: Callable[[float], object
         return None
     from scdiff_core.analysis.perturb.arms import collect
 
-    saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
-    key = f"{prepared.fingerprint} {saved}"
+    key = f"{prepared.fingerprint} {job.saved_ns}"
     found = routes_set.read_check(job, key)
     if found is None:
         log1p = prepared.log1p()

@@ -19,6 +19,7 @@ from scdiff_core.analysis.perturb.arms import Arms, collect
 from scdiff_core.analysis.perturb.effects import detect
 from scdiff_core.analysis.perturb.response import ResponseModel
 from scdiff_core.config import PerturbConfig, TrainConfig
+from scdiff_core.data.chosen import evenly
 from scdiff_core.data.perturbations import check
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.data.vocab import as_labels
@@ -162,8 +163,3 @@ def restored(tensors: dict[str, Tensor], meta: dict[str, Any]) -> ResponseModel:
 def cells_of(prepared: Prepared, rows: np.ndarray) -> move.Cells:
     """Return cells of a dataset, to be moved."""
     return move.Cells(prepared.counts[rows], np.asarray(prepared.total_counts[rows], np.float32))
-
-
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many of some rows, evenly spaced."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int)]

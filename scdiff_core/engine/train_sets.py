@@ -14,6 +14,7 @@ from scdiff_core.analysis.perturb.kernels import Item
 from scdiff_core.analysis.perturb.response import ResponseModel, fit_arms, folds
 from scdiff_core.analysis.perturb.scores import e_distance
 from scdiff_core.config import TrainConfig
+from scdiff_core.data.chosen import evenly
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.loss import EMA, NoiseLevels
 from scdiff_core.engine import checkpoint, move
@@ -21,7 +22,7 @@ from scdiff_core.engine.device import adam
 from scdiff_core.engine.phase import Phase
 from scdiff_core.engine.spread import Spread, build_sets, vector
 from scdiff_core.engine.train_diffusion import SCHEDULE
-from scdiff_core.engine.train_perturb import ResponsePhase, cells_of, evenly
+from scdiff_core.engine.train_perturb import ResponsePhase, cells_of
 from scdiff_core.nn.control_set import SetCondition, energy_loss, mmd_loss
 
 LEVELS = NoiseLevels()

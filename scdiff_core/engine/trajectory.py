@@ -26,6 +26,7 @@ from scdiff_core.data.vocab import Covariate
 from scdiff_core.diffusion.denoiser import Denoiser
 from scdiff_core.diffusion.guidance import Between, ByClassifier, Given
 from scdiff_core.engine.batches import Cells
+from scdiff_core.engine.calibrate import draw_codes
 from scdiff_core.engine.classifier import LabelClassifier
 from scdiff_core.engine.denoised import Denoised
 from scdiff_core.engine.from_cells import FROM
@@ -67,9 +68,9 @@ def trajectory(model: Model, config: TrajectoryConfig, prepared: Prepared | None
     codes, conts = conditions(model, how.model_copy(update={"where": {**config.where, **free}}), generator)
     plan = Plan()
     if shared is not None and shared in model.vocab.continuous:
-        one, other = (number(shared, end) for end in (config.start, config.end))
+        one, other = (shared.number(end.value) for end in (config.start, config.end))
         between = (1 - position) * one + position * other
-        conts[:, model.vocab.continuous.index(shared)] = (between - shared.mean) / shared.std
+        conts[:, model.vocab.continuous.index(shared)] = shared.standard(between)
     else:
         if shared is None:
             codes, conts = _unknown(model, codes, conts, config.where)
@@ -93,9 +94,7 @@ def _begin(config: TrajectoryConfig, prepared: Prepared | None) -> np.ndarray:
 
 
 def _codes(model: Model, prepared: Prepared | None, rows: np.ndarray, generator: torch.Generator) -> torch.Tensor:
-    cells = Cells(_at_hand(prepared), rows, model.device)
-    with torch.no_grad():
-        return torch.cat([model.codec.encode(b.log1p, b.total).sample(generator) for b in cells.chunks()])
+    return draw_codes(model.codec, Cells(_at_hand(prepared), rows, model.device), generator)
 
 
 def _labels(end: Ends) -> dict[str, str]:
@@ -135,10 +134,10 @@ def check(model: Model, config: TrajectoryConfig) -> None:
     for side in (start, end):
         its = _covariate(model, side)
         if its is not None and its in model.vocab.continuous:
-            number(its, side)
+            its.number(side.value)
         elif its is not None:
             model.vocab.index(its.column, side.value)
-    if shared_number(model, config) and number(_known(model, start), start) == number(_known(model, end), end):
+    if shared_number(model, config) and float(start.value) == float(end.value):
         raise ScdiffError("The path would lead nowhere.", "Its start and its end are the same number.",
                           "Choose another start or another end.")
 
@@ -152,26 +151,11 @@ def shared_number(model: Model, config: TrajectoryConfig) -> bool:
     return one is not None and one in model.vocab.continuous
 
 
-def number(covariate: Covariate, end: Ends) -> float:
-    """Return the number that an end is at; raises `ScdiffError` where it is none."""
-    try:
-        return float(end.value)
-    except ValueError:
-        raise ScdiffError(f"'{covariate.column}' cannot be '{end.value}'.", "It is a number for each cell.",
-                          f"Give a number for '{covariate.column}'.") from None
-
-
 def _covariate(model: Model, end: Ends) -> Covariate | None:
     """Return the covariate that an end is a value of; None for chosen cells and for other columns."""
     if end.cells is not None:
         return None
     return next((c for c in model.vocab if end.column in (c.column, c.role)), None)
-
-
-def _known(model: Model, end: Ends) -> Covariate:
-    covariate = _covariate(model, end)
-    assert covariate is not None
-    return covariate
 
 
 def _unknown(model: Model, codes: np.ndarray, conts: np.ndarray,

@@ -14,10 +14,11 @@ from torch import Tensor
 from scdiff_core import keys
 from scdiff_core.analysis import typicality
 from scdiff_core.config_uses import FLOW_STEPS, TypicalConfig
+from scdiff_core.data.chosen import evenly, rows_of
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.diffusion.log_density import FlowLikelihood
 from scdiff_core.engine.batches import split_training
-from scdiff_core.engine.impute import Share, check_counts, chosen
+from scdiff_core.engine.impute import Share, check_counts
 from scdiff_core.engine.model import Model
 from scdiff_core.nn import quantiles
 from scdiff_core.nn.condition import Condition
@@ -133,7 +134,7 @@ def doublet_scores(model: Model, prepared: Prepared, codes: np.ndarray, rows: np
 
     The library size is left out of the codes: doublets are to be told by what they express.
     """
-    some = learnt[np.linspace(0, len(learnt) - 1, min(MOST_COMPARED, len(learnt))).round().astype(int)]
+    some = evenly(learnt, MOST_COMPARED)
     made, depth, _ = typicality.doublets(prepared.counts[some], prepared.total_counts[some],
                                          typicality.PER_CELL * len(some), seed)
     known = encode(model, prepared.counts[some], prepared.total_counts[some])[:, :-1]
@@ -160,11 +161,11 @@ def typical(model: Model, prepared: Prepared, config: TypicalConfig) -> Generato
         The model is one of continuous values.
     """
     check_counts(model, "say what is typical")
-    asked = chosen(prepared, {}, config.split)
+    asked = rows_of(prepared, {}, split=config.split)
     learnt, aside = split_training(prepared, model.config.seed)
     if len(aside) < typicality.FEWEST:
         aside = learnt
-    few = learnt[np.linspace(0, len(learnt) - 1, min(MOST_COMPARED, len(learnt))).round().astype(int)]
+    few = evenly(learnt, MOST_COMPARED)
     rows = np.union1d(asked, np.union1d(aside, few))
     total = prepared.total_counts[rows]
     found = yield from parts(model, prepared.counts[rows], total, config.steps, config.seed)

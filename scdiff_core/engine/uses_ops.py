@@ -23,12 +23,13 @@ from scdiff_core.errors import ScdiffError
 from scdiff_core.workspace import JobDir, atomic_write, write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from scdiff_core.engine.model import Model
     from scdiff_core.engine.worker import Service, Tell
 
 CONFIGS: dict[str, type[Frozen]] = {
     "denoise": uses.DenoiseConfig, "fill": uses.FillConfig, "typical": uses.TypicalConfig}
-WORDS = {"denoise": "denoising", "fill": "generating", "typical": "looking at the cells"}
 FEWEST_JUDGED = 20  # held-out cells that a study needs
 
 
@@ -46,7 +47,7 @@ def use(service: Service, tell: Tell, run: str, kind: str, config: dict[str, Any
     model = service.model(job)
     umap = service.umap(prepared) if kind == "fill" else None
     try:
-        made = carry_out(model, prepared, asked, Path(out_dir), lambda words, share: tell(words, share), umap)
+        made = carry_out(model, prepared, asked, Path(out_dir), tell, umap)
     except BaseException:
         shutil.rmtree(out_dir, ignore_errors=True)
         raise
@@ -56,30 +57,47 @@ def use(service: Service, tell: Tell, run: str, kind: str, config: dict[str, Any
 def carry_out(model: Model, prepared: Prepared, asked: Frozen, out: Path, tell: Callable[[str, float], None],
               umap: Any = None) -> dict[str, Any]:
     """Do what a configuration asks and write it into a directory; returns what there is to say of it."""
+    made = result(model, prepared, asked, tell)
+    if isinstance(asked, uses.TypicalConfig):
+        from scdiff_core.engine import typical
+
+        atomic_write(out / uses_set.TABLE, lambda p: made.to_csv(p, index=False))
+        write_json(out / outputs.RECIPE, {
+            "kind": asked.kind, "format": FORMAT, "run": model.run, "step": model.step,
+            "dataset": model.config.dataset, "fingerprint": model.config.fingerprint,
+            "config": asked.model_dump(mode="json"), "columns": typical.COLUMNS, "n_cells": len(made)})
+        return {"n_cells": len(made), "odd": odd(made)}
+    told = {"n_cells": int(made.n_obs)}
+    recipe = json.loads(made.uns[keys.SCDIFF])
+    if isinstance(asked, uses.FillConfig):
+        tell("placing the cells", 0.95)
+        outputs.write_set(out, made, asked, prepared, umap)
+        return {**told, **recipe["fill"]}
+    outputs.write_cells(out / outputs.CELLS, made)
+    write_json(out / outputs.RECIPE, {**recipe, **told})
+    return told
+
+
+def result(model: Model, prepared: Prepared, asked: Frozen, tell: Callable[[str, float], None]) -> Any:
+    """Do what a configuration asks; returns cells (denoised or filled up), or the table of how typical cells are."""
     from scdiff_core.engine import fill, impute, typical
 
-    def on(steps: Generator[Any, None, Any], words: str) -> Any:
+    def on(words: str, steps: Generator[Any, None, Any]) -> Any:
         return follow(steps, lambda step, share: tell(words, 0.95 * share))
 
     if isinstance(asked, uses.DenoiseConfig):
-        adata = on(impute.impute(model, prepared, asked), WORDS["denoise"])
-        outputs.write_cells(out / outputs.CELLS, adata)
-        write_json(out / outputs.RECIPE, {**json.loads(adata.uns[keys.SCDIFF]), "n_cells": int(adata.n_obs)})
-        return {"n_cells": int(adata.n_obs)}
+        return on("denoising", impute.impute(model, prepared, asked))
     if isinstance(asked, uses.FillConfig):
-        adata = on(fill.fill(model, prepared, asked), WORDS["fill"])
-        tell("placing the cells", 0.95)
-        outputs.write_set(out, adata, asked, prepared, umap)
-        return {"n_cells": int(adata.n_obs), **json.loads(adata.uns[keys.SCDIFF])["fill"]}
+        return on("generating", fill.fill(model, prepared, asked))
     assert isinstance(asked, uses.TypicalConfig)
-    table = on(typical.typical(model, prepared, asked), WORDS["typical"])
-    atomic_write(out / uses_set.TABLE, lambda p: table.to_csv(p, index=False))
-    odd = int((table["percentile"] >= typical.ODD).sum())
-    write_json(out / outputs.RECIPE, {
-        "kind": "typical", "format": FORMAT, "run": model.run, "step": model.step, "dataset": model.config.dataset,
-        "fingerprint": model.config.fingerprint, "config": asked.model_dump(mode="json"), "columns": typical.COLUMNS,
-        "n_cells": len(table)})
-    return {"n_cells": len(table), "odd": odd}
+    return on("looking at the cells", typical.typical(model, prepared, asked))
+
+
+def odd(table: pd.DataFrame) -> int:
+    """Return how many cells of a table are odder than all but one in a hundred ordinary ones of their depth."""
+    from scdiff_core.engine import typical
+
+    return int((table["percentile"] >= typical.ODD).sum())
 
 
 def study(service: Service, tell: Tell, run: str, kind: str, rare: str = "", column: str = "",

@@ -34,8 +34,7 @@ def read_study(job: JobDir, name: str) -> dict[str, Any] | None:
     found = read_json(job.path / STUDIES, {}).get(name)
     if found is None:
         return None
-    saved = max((p.stat().st_mtime for p in job.checkpoints.rglob("*")), default=0.0)
-    return found if (job.path / STUDIES).stat().st_mtime >= saved else None
+    return found if (job.path / STUDIES).stat().st_mtime_ns >= job.saved_ns else None
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,7 @@ class UsesSet:
 
 def results(job: JobDir, kind: str) -> list[UsesSet]:
     """Return the results of one kind (`denoise`, `typical`) in a run, the newest first."""
-    if not job.outputs.is_dir():
-        return []
-    file = TABLE if kind == "typical" else outputs.CELLS
-    done = [p for p in job.outputs.iterdir() if (p / file).is_file() and (p / outputs.RECIPE).is_file()]
-    done = [p for p in done if read_json(p / outputs.RECIPE, {}).get("kind") == kind]
-    return [UsesSet(p) for p in sorted(done, key=lambda p: (p / outputs.RECIPE).stat().st_mtime, reverse=True)]
+    return [UsesSet(p) for p in outputs.complete(job, kind, TABLE if kind == "typical" else outputs.CELLS)]
 
 
 def filled(prepared: Prepared, made: AnnData, rows: np.ndarray | None = None) -> AnnData:

@@ -127,8 +127,7 @@ class Service:
         """Return the model of a run, loaded once for each time it is saved."""
         from scdiff_core.engine.model import Model
 
-        saved = max((p.stat().st_mtime_ns for p in job.checkpoints.rglob("*")), default=0)
-        return self.models.get((job.path, saved), lambda: Model.load(job))
+        return self.models.get((job.path, job.saved_ns), lambda: Model.load(job))
 
     def dataset(self, name: str, fingerprint: str) -> Any:
         """Return the prepared dataset of a run, checked against the run's fingerprint."""
@@ -177,6 +176,10 @@ class Service:
         asked = cfg.validate(cfg.GenerateConfig, {**config, "run": job.id}, "The request")
         adata = self._cells(job, asked, lambda phase, share: tell(phase, 0.9 * share))
         tell("placing the cells", 0.92)
+        return self.put(job, adata, asked, out_dir, began)
+
+    def put(self, job: JobDir, adata: Any, asked: cfg.Frozen, out_dir: str, began: float) -> Result:
+        """Write cells that were made into a directory, and return what the last message says."""
         prepared, note = self.beside(job.config())
         umap = None if prepared is None else self.umap(prepared)
         outputs.write_set(Path(out_dir), adata, asked, prepared, umap)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from forms import settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -23,24 +24,6 @@ def source() -> str:
     if found is None or found.origin is None:
         pytest.fail("axe-playwright-python is not installed (pip install -r requirements-dev.txt)")
     return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
-
-
-# the script has run, and for a while nothing has been drawn anew nor fades; counted in frames, which a busy machine
-# draws more slowly
-SETTLED = """frames => {
-  const roots = [document, ...[...document.querySelectorAll("*")].map((e) => e.shadowRoot).filter(Boolean)];
-  const moves = (a) => a.playState === "running" && a.effect.getComputedTiming().iterations !== Infinity;
-  const calm = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
-    && !document.querySelector("[data-stale=true]") && !roots.some((r) => r.getAnimations().some(moves));
-  window.calmFrames = calm ? (window.calmFrames || 0) + 1 : 0;
-  return window.calmFrames > frames;
-}"""
-
-
-def settle(page: Page) -> None:
-    """Wait until the script has run and nothing fades any more."""
-    page.evaluate("() => { window.calmFrames = 0; }")
-    page.wait_for_function(SETTLED, arg=20, timeout=LONG)
 
 
 def set_scheme(page: Page, scheme: str) -> None:

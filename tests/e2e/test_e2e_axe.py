@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from accessibility import LONG, in_both_schemes, settle, source
+from accessibility import LONG, in_both_schemes, source
 from app_servers import App
+from forms import settle
 
 from scdiff_core import jobs
 from scdiff_core.config import InspectConfig

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accessibility import settle
 from app_servers import App
+from forms import settle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from accessibility import in_both_schemes, settle, source
+from accessibility import in_both_schemes, source
+from forms import pick, settle
 from helpers import prepare_adata
 
 from scdiff_core import jobs, keys
@@ -165,8 +166,7 @@ def test_a_target_is_edited_designed_and_sent_to_perturb(browser_page: Page, app
 
     # how to get there, and on to Perturb
     page.get_by_text("How to get there", exact=True).click()
-    page.get_by_role("combobox", name="Candidates").click()
-    page.get_by_role("option", name="a list of my own").click()
+    pick(page, "Candidates", "a list of my own")
     page.get_by_label("One a line").fill("\n".join(NAMES))
     page.keyboard.press("Control+Enter")
     page.get_by_text("An empty list means").wait_for(state="detached", timeout=LONG)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from accessibility import settle
 from app_servers import App
+from forms import settle
 
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import Workspace

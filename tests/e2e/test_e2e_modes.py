@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from app_servers import App
+from forms import pick, settle
 
 from scdiff_core.engine.outputs import list_sets
 from scdiff_core.workspace import JobDir, Workspace
@@ -27,12 +28,9 @@ def run(demo_app: App) -> JobDir:
 def open_mode(page: Page, app: App, mode: str) -> None:
     page.goto(f"{app.url}/generate", timeout=LONG)
     page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=LONG)
+    settle(page)
     page.get_by_text(mode, exact=True).first.click()
-
-
-def choose(page: Page, label: str, value: str) -> None:
-    page.get_by_role("combobox", name=label).click()
-    page.get_by_role("option", name=value, exact=True).click()
+    settle(page)
 
 
 def test_a_path_over_the_map_and_gene_by_gene(browser_page: Page, demo_app: App, run: JobDir) -> None:
@@ -71,8 +69,8 @@ def test_cells_are_guided_to_a_label_that_the_model_does_not_know(browser_page: 
     page.get_by_label("How many cells").fill("60")
     page.get_by_label("How many cells").press("Enter")
     page.get_by_text("Advanced", exact=True).click()
-    choose(page, "A label the model was not trained with", "phase")
-    choose(page, "Guide towards, in phase", "S")
+    pick(page, "A label the model was not trained with", "phase")
+    pick(page, "Guide towards, in phase", "S")
     before = len(list_sets(run))
     page.get_by_role("button", name="Generate", exact=True).click()
     page.get_by_text("phase: S").first.wait_for(timeout=LONG)

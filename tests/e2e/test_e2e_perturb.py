@@ -14,7 +14,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from accessibility import in_both_schemes, settle, source
+from accessibility import in_both_schemes, source
+from forms import pick, settle
 from helpers import prepare_adata
 
 from scdiff_core import keys
@@ -87,15 +88,6 @@ def download(page: Page, button: Locator) -> bytes:
         button.click()
     assert "synthetic" in got.value.suggested_filename
     return Path(got.value.path()).read_bytes()
-
-
-def pick(page: Page, label: str, value: str) -> None:
-    """Choose one value of a select box, once the page stands still."""
-    settle(page)
-    page.get_by_role("combobox", name=label, exact=True).click()
-    page.keyboard.type(value)  # a long list holds only what is seen of it
-    page.get_by_role("option", name=value, exact=True).click()
-    settle(page)
 
 
 def type_perturbation(page: Page, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anndata
 import numpy as np
 from app_servers import App
+from forms import settle
 
 from scdiff_core import keys
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def mode(page: Page, name: str) -> None:
+    settle(page)
     page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
+    settle(page)
 
 
 def press(page: Page, key: str) -> None:
@@ -35,7 +38,7 @@ def test_real_cells_are_denoised_rare_types_filled_up_and_odd_cells_found(demo_a
                                                                           tmp_path: Path) -> None:
     page = browser_page
     page.goto(f"{demo_app.url}/generate?run={demo_app.run}")
-    page.get_by_text("Press Generate").or_(page.get_by_text("Generated sets")).first.wait_for()
+    page.get_by_role("button", name="Generate", exact=True).wait_for()
     mode(page, "Denoise")
     press(page, "denoise_go")
     page.get_by_text("estimated by the model, not measured").wait_for()

@@ -13,8 +13,9 @@ import anndata
 import numpy as np
 import psutil
 import pytest
-from accessibility import in_both_schemes, settle, source
+from accessibility import in_both_schemes, source
 from app_servers import Servers
+from forms import pick, settle
 from helpers import tiny_counts_adata
 
 from scdiff_core import jobs
@@ -129,8 +130,7 @@ def generate(page: Page, workspace: Path, wanted: str, cells: int, real: int, lo
     page.get_by_role("button", name="Generate cells").click(timeout=LONG)
     page.get_by_role("heading", name="Generate", exact=True).wait_for()
     set_number(page, "How many cells", cells)
-    page.get_by_role("combobox", name="cell type", exact=True).click()
-    page.get_by_role("option", name=wanted, exact=True).click()
+    pick(page, "cell type", wanted)
     page.get_by_role("button", name="Generate", exact=True).click()
     page.get_by_role("tab", name="Report card").wait_for(timeout=LONG)
     painted(page, real + cells)

@@ -11,9 +11,10 @@ import torch
 from engine_data import small_config, small_prepared
 
 from scdiff_core import keys
+from scdiff_core.analysis.choices import SCHEDULE_EXAMPLE
 from scdiff_core.config import GenerateConfig, TrainConfig, override
 from scdiff_core.engine import checkpoint, device, start_from
-from scdiff_core.engine.custom_schedule import EXAMPLE, find, tabulate
+from scdiff_core.engine.custom_schedule import find, tabulate
 from scdiff_core.engine.estimate import estimate_seconds
 from scdiff_core.engine.generate import generate
 from scdiff_core.engine.loss_terms import set_weights
@@ -107,7 +108,7 @@ def test_genes_themselves_are_timed_resumed_and_refused_where_they_are_too_many(
 def test_a_custom_schedule_is_run_once_and_kept(tmp_path: Path) -> None:
     folder = tmp_path / "schedules"
     folder.mkdir()
-    (folder / "mine.py").write_text(EXAMPLE)
+    (folder / "mine.py").write_text(SCHEDULE_EXAMPLE)
     asked = {"diffusion": {"schedule": "custom", "schedule_file": "mine.py"}}
     with pytest.raises(ScdiffError, match="off unless you allow it"):
         trained(tmp_path, **{k: dict(v) for k, v in asked.items()})

@@ -12,6 +12,7 @@ from scipy import integrate, stats
 
 from scdiff_core import config_uses as uses
 from scdiff_core import keys
+from scdiff_core.data.chosen import rows_of
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import fill, impute, typical, uses_ops, uses_set
 from scdiff_core.engine.model import Model
@@ -104,7 +105,7 @@ def test_denoised_cells_are_nearer_to_the_rates_that_they_were_drawn_from() -> N
 def test_unknown_cells_are_refused_with_the_nearest(trained: tuple[JobDir, Prepared, Model], where: dict[str, str],
                                                     said: str) -> None:
     with pytest.raises(ScdiffError, match=said):
-        impute.chosen(trained[1], where)
+        rows_of(trained[1], where)
 
 
 def test_values_that_are_no_counts_are_neither_denoised_nor_called_typical(continuous: tuple[Prepared, Model]) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from scdiff_core import keys
 from scdiff_core.analysis.perturb import baselines, latent, panel, scores, splits
 from scdiff_core.analysis.perturb.arms import collect
+from scdiff_core.data.chosen import evenly
 from scdiff_core.errors import ScdiffError
 
 FLOOR, SCALED_BY = "floor", "mean response"
@@ -32,11 +33,6 @@ def name_of(condition: splits.Condition) -> str:
     """Return a condition as text: ``"A+B|3|type"``, without what it does not have."""
     what, dose, kind = condition
     return "|".join([what.label, *([f"{dose:g}"] if dose is not None else []), *([kind] if kind else [])])
-
-
-def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many of some rows, evenly spaced."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class Bench:
     @cached_property
     def space(self) -> scores.Space:
         """Where populations are compared: of all real cells of the data."""
-        return scores.Space.fit(self.log1p[_evenly(np.arange(self.log1p.shape[0]), MOST_SPACE)])
+        return scores.Space.fit(self.log1p[evenly(np.arange(self.log1p.shape[0]), MOST_SPACE)])
 
     @cached_property
     def test(self) -> np.ndarray:
@@ -95,7 +91,7 @@ class Bench:
     def rows_of(self, condition: splits.Condition) -> np.ndarray:
         """Return the held-out cells of a condition: all of an unseen one."""
         rows = self.table.conditions[condition]
-        return _evenly(rows[self.test[rows]], MOST_REAL)
+        return evenly(rows[self.test[rows]], MOST_REAL)
 
     def controls(self, kind: str) -> np.ndarray:
         """Return the control cells of a type that were learnt from: every change, real or predicted, is against these.
@@ -104,7 +100,7 @@ class Bench:
         """
         rows = self.table.control[kind]
         own = rows[~self.test[rows]]
-        return _evenly(own if len(own) else rows, MOST_CONTROL)
+        return evenly(own if len(own) else rows, MOST_CONTROL)
 
     def kind(self, condition: splits.Condition) -> str:
         """Return what is unseen of a condition, in words; `SEEN` where it was trained on."""
