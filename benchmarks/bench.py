@@ -4,7 +4,7 @@
 
 The parts: quality (three datasets, three seeds, presets and peers), samplers (quality against steps), speed, scaling,
 canvas (the cell scatter beside plotly's), differential expression, pages (what a click costs), perturb (what a
-perturbation does, beside every baseline), design, modes (of generation), recovery (known perturbations found again
+perturbation does, beside every baseline), design, edit (of a target), modes (of generation), recovery (known ones again
 from their cells), choices (of training) and uses (denoising, odd cells, doublets, rare types). Each is a process of
 its own that prints its tables on stdout as markdown; they go into benchmarks/results/<part>.md, and all of them
 together into summary.md. A part that fails or is not there is said to be not measured, and the others go on.
@@ -52,6 +52,7 @@ PARTS = {part.name: part for part in (
     Part("pages", "Pages"),
     Part("perturb", "Perturbations", front=False),
     Part("design", "Inverse design", front=False),
+    Part("edit", "The answer to an edit of a target", front=False),
     Part("modes", "Modes of generation", front=False),
     Part("recovery", "Known perturbations found again", front=False),
     Part("choices", "Choices of training", front=False),

@@ -1,6 +1,6 @@
 """Inverse design held against a known truth: ours, gradient guidance, rejection and latent editing.
 
-    python -m benchmarks.design [--seeds 0 1 2] [--preset quick] [--data demo pbmc] [--quick]
+    python -m benchmarks.design [--seeds 0 1 2] [--preset standard] [--data demo pbmc] [--quick]
 
 Targets of three rows (two genes up, one down) at base rates of 10, 1, 0.25 and 0 % of the training cells; the genes are
 drawn by the seed among those that vary, and their levels follow from the base rate. The truth on `demo:perturb` is the
@@ -220,7 +220,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description="Inverse design held against a known truth.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--preset", default="quick", help="of the models, as in `train`")
+    parser.add_argument("--preset", default="standard", help="of the models, as in `train`")
     parser.add_argument("--data", nargs="+", choices=("demo", "pbmc"), default=["demo", "pbmc"])
     parser.add_argument("--sample", type=int, default=data.SAMPLE, help="cells of the simulation that are the truth")
     parser.add_argument("--results", type=Path, default=stages.RESULTS, help="the folder for results")

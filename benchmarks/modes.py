@@ -1,6 +1,6 @@
 """The modes of generation, each measured for what it claims, beside its floor and its baselines.
 
-    python -m benchmarks.modes [--seeds 0 1 2] [--only combinations labels path change] [--quick]
+    python -m benchmarks.modes [--seeds 0 1 2] [--only alone combinations labels path change] [--quick]
 
 Unseen combinations (Kang: a cell type under a stimulus that training never showed), guidance by a classifier towards a
 label that the model was not trained with (pancreas), paths through a state that was held out (pancreas: Ngn3-high
@@ -27,7 +27,7 @@ from benchmarks import modes_path, modes_tables, stages
 from benchmarks.modes_data import Asked
 from scdiff_core import keys
 from scdiff_core.analysis import metrics
-from scdiff_core.config import UNSEEN_SCALE, ByLabel, GenerateConfig
+from scdiff_core.config import UNSEEN_GUIDANCE, UNSEEN_SCALE, ByLabel, GenerateConfig
 from scdiff_core.config_modes import ChangeConfig
 from scdiff_core.config_screen import Chosen
 from scdiff_core.engine.classifier import classifiers_for, ready
@@ -45,7 +45,9 @@ GUIDANCES: dict[str, dict[str, Any]] = {
     "scale 1": {"guidance_scale": 1.0}, "scale 1.15 (the usual)": {},
     "2 for each covariate": {"guidance_scale": 1.0, "guidance": {"cell_type": 2.0, "condition": 2.0}},
 }
-BY_LABELS = "classifiers of both labels (the page's way)"
+STRICTER = f"{UNSEEN_GUIDANCE:g} for each covariate"
+BY_LABELS = "classifiers of both labels"
+PAGE = f"{STRICTER}, and classifiers of both labels (the page's way)"
 SCALES = (1.0, 2.0, 4.0)  # of classifier guidance
 LABELS = ("Alpha", "Beta", "Delta", "Epsilon")
 STRENGTHS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
@@ -91,7 +93,10 @@ def combinations(asked: Asked, seed: int, n: int) -> list[Row]:
             shares(made(asked, n_cells=n, where={"cell_type": cell, "condition": arm}, seed=seed, **how), name)
         where = {"cell_type": cell, "condition": arm}
         both = tuple(ByLabel(column=c, value=v, scale=UNSEEN_SCALE) for c, v in where.items())
+        stricter = dict.fromkeys(where, UNSEEN_GUIDANCE)
+        shares(made(asked, n_cells=n, where=where, seed=seed, guidance=stricter), STRICTER)
         shares(made(asked, n_cells=n, where=where, seed=seed, classifier=both), BY_LABELS)
+        shares(made(asked, n_cells=n, where=where, seed=seed, guidance=stricter, classifier=both), PAGE)
         own = _train(p, (types == cell) & (arms != arm))
         shares(log1p[own], "real, the other arm")
         shares(log1p[rng.permutation(_train(p, arms == arm))], "real, any type of that arm")
@@ -252,8 +257,10 @@ def _by_cell(before: np.ndarray, after: np.ndarray) -> float:
 
 
 ALONE = tuple(f"combination-{i}" for i in range(len(data.COMBINATIONS)))
+CHOOSING = tuple(f"choosing-{i}" for i in range(len(data.CHOOSING)))
 PARTS: dict[str, tuple[tuple[str, ...], Callable[[Asked, int, int], list[Row]]]] = {  # models, and what is measured
-    "alone": (ALONE, combinations), "combinations": (("combinations",), combinations), "labels": (("time",), labels),
+    "alone": (ALONE, combinations), "combinations": (("combinations",), combinations),
+    "choosing": (CHOOSING, combinations), "labels": (("time",), labels),
     "change": (("combinations",), changed), "path": (("types",), modes_path.by_type),
     "time": (("time",), modes_path.by_number),
 }
@@ -263,7 +270,7 @@ def main() -> None:
     """Train what is not there, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[p for p in PARTS if p != "choosing"])
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: to try it out")
     parser.add_argument("--results", type=Path, default=stages.RESULTS)
     args = parser.parse_args()

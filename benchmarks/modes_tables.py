@@ -14,6 +14,8 @@ COLUMNS: dict[str, tuple[str, tuple[str, ...], dict[str, tuple[str, str]]]] = {
     "alone": ("A combination that training never showed (Kang)", ("combination", "cells"), COMBINATION),
     "combinations": ("Three combinations at once that training never showed (Kang)", ("combination", "cells"),
                      COMBINATION),
+    "choosing": ("Combinations by which the page's way was chosen, each alone (Kang)", ("combination", "cells"),
+                 COMBINATION),
     "labels": ("A label that the model was not trained with (pancreas, classifier guidance)", ("label", "cells"), {
         "share": ("cells with the label", "{:.0%}"), "energy": ("energy distance to held-out cells", "{:.2f}"),
         "draws": ("cells made for each kept", "{:.1f}")}),

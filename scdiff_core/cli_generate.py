@@ -30,7 +30,7 @@ def generate(
         metavar="COL=VALUE", help="Guide towards a label by a classifier: of a column that the model was not trained "
         "with, or of a condition that is asked for in a combination that the data does not have. Repeatable.")] = None,
     classifier_scale: Annotated[float, typer.Option(
-        help="How strongly; 1: as probable as the classifier has it; 8 for new combinations."
+        help="How strongly; 1: as probable as the classifier has it; 4, and --guidance COL=3, for new combinations."
     )] = cfg.CLASSIFIER_SCALE,
     sampler: Annotated[str, typer.Option(help="dpm, heun, ode, sde, ddim or ddpm.")] = "dpm",
     steps: Annotated[int | None, typer.Option(help="Sampler steps; default: as many as the sampler needs.")] = None,

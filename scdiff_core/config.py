@@ -97,7 +97,8 @@ class PrepareConfig(Frozen):
 # as many as each sampler needs, by benchmarks/samplers.py
 GUIDANCE = 1.15  # 1 is plain conditional, 0 unconditional; at 1 close cell types blur into each other a little
 CLASSIFIER_SCALE = 1.0  # 1: cells as the classifier's probabilities have it (Bayes)
-UNSEEN_SCALE = 8.0  # where no training cell has all the values asked for (benchmarks/modes.py)
+# where no training cell has all the values asked for: of a condition, and of its classifier (benchmarks/modes.py)
+UNSEEN_GUIDANCE, UNSEEN_SCALE = 3.0, 4.0
 SAMPLER_STEPS = {"dpm": 8, "heun": 14, "ode": 10, "sde": 30, "ddim": 50, "ddpm": 100}
 
 

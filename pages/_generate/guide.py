@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from scdiff_core import keys
-from scdiff_core.config import CLASSIFIER_SCALE, GUIDANCE, UNSEEN_SCALE
+from scdiff_core.config import CLASSIFIER_SCALE, GUIDANCE, UNSEEN_GUIDANCE, UNSEEN_SCALE
 from scdiff_core.data import label_columns
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import JobDir
@@ -66,8 +66,10 @@ def offer(run: JobDir, prepared: Prepared, where: Mapping[str, str]) -> None:
         return
     st.info("No cell that the model learnt from has all of these values. It puts the combination together from its "
             "parts: look at the cells with care.", icon=":material/extension:")
-    if st.toggle("Guide by a classifier of each label", True, key=_key(run, "combine"), persist_state="session",
-                 help="On held-out combinations of real cells this makes more cells carry both labels."):
+    if st.toggle("Follow each label more strictly", True, key=_key(run, "combine"), persist_state="session",
+                 help=f"A guidance scale of {UNSEEN_GUIDANCE:g} for each condition (under *Advanced* you can choose "
+                 "others), and a classifier of each label. On held-out combinations of real cells this makes more "
+                 "cells carry both labels."):
         able = {c: v for c, v in asked.items() if (_labels(prepared.fingerprint, c, prepared)[rows] == v).sum()
                 >= label_columns.FEWEST}
         st.session_state[_key(run, "new")] = [{"column": c, "value": v, "scale": UNSEEN_SCALE} for c, v in able.items()]
@@ -84,6 +86,8 @@ def chosen(run: JobDir, prepared: Prepared) -> dict[str, Any]:
     guidance: dict[str, float] = {}
     if get(_key(run, "each")):
         guidance = {c.column: float(get(_key(run, f"of-{c.column}"), GUIDANCE)) for c in prepared.vocab.covariates}
+    else:
+        guidance = {label["column"]: UNSEEN_GUIDANCE for label in new_combination(run)}
     column = get(_key(run, "column"), NO_LABEL)
     able = _columns(prepared.fingerprint, prepared).get(str(column), ()) if column != NO_LABEL else ()
     value = get(_key(run, f"value-{column}")) or (able[0] if able else None)

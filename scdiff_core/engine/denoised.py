@@ -24,12 +24,9 @@ def levels(codec: Codec, z: Tensor, genes: Tensor) -> Tensor:
 
     Of counts it is log1p(10,000 · the gene's share), whatever the library size; of continuous values their mean.
     """
-    likelihood = codec.decode(z)
     if not codec.counts:
-        return likelihood.mean.index_select(1, genes)
-    log_total = codec.library.log_total(z[:, -1:])
-    share = (likelihood.log_mean.index_select(1, genes) - log_total).exp()  # type: ignore[union-attr]
-    return torch.log1p(keys.TARGET_SUM * share)
+        return codec.decode(z).mean.index_select(1, genes)
+    return torch.log1p(keys.TARGET_SUM * codec.log_share(z, genes).exp())
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from scdiff_core.nn import quantiles, strays
 from scdiff_core.nn.layers import mlp
 from scdiff_core.nn.library_size import LibrarySize
 from scdiff_core.nn.likelihood import HurdleNormal, Likelihood, NegativeBinomial
+from scdiff_core.nn.log_share import log_share
 from scdiff_core.nn.prior import LOG_TWO_PI
 
 LOG_SCALE = (-6.0, 3.0)  # bounds of log standard deviations
@@ -133,6 +134,12 @@ class Codec(nn.Module):
             return likelihood.mean
         return torch.log1p(keys.TARGET_SUM * (likelihood.log_mean - self.library.log_total(z[:, -1:])).exp())
 
+    def log_share(self, z: Tensor, genes: Tensor) -> Tensor:
+        """Return the log of some genes' shares of all counts that latents z [B, D] say, [B, k]; of counts only."""
+        likelihood = self.decode(z)
+        assert isinstance(likelihood, NegativeBinomial)
+        return likelihood.log_mean.index_select(1, genes) - self.library.log_total(z[:, -1:])
+
     def sample(self, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw cells from latents z [B, D].
 
@@ -246,6 +253,16 @@ class VAE(Codec):
         x = log1p if depth is None else torch.cat([log1p, depth], 1)
         mean, log_std = self.posterior(self.encoder(x)).float().chunk(2, 1)
         return Posterior(mean, log_std.clamp(*LOG_SCALE).exp())
+
+    def log_share(self, z: Tensor, genes: Tensor) -> Tensor:
+        """Return the log of some genes' shares of all counts that latents z [B, D] say, [B, k]; of counts only.
+
+        Nothing is worked out that other genes or the spread round the means would need. The codec's parameters are
+        given no gradient.
+        """
+        assert isinstance(self.head, CountHead)
+        raw = z[:, : self.n_latent] * self.scale + self.shift
+        return log_share(self.decoder(torch.cat([raw, z[:, self.n_latent:]], 1)), self.head.logits, genes)
 
     def _likelihood(self, raw: Tensor, depth: Tensor | None) -> Likelihood:
         h = self.decoder(raw if depth is None else torch.cat([raw, depth], 1))

@@ -8,13 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_perturb import no_worker
+from helpers import prepare_adata, tiny_counts_adata
 from streamlit.testing.v1 import AppTest
 from test_ui_pages import open_page, words
 
 from scdiff_core import demo_model
+from scdiff_core.config import (
+    QC,
+    UNSEEN_GUIDANCE,
+    UNSEEN_SCALE,
+    CodecConfig,
+    DiffusionConfig,
+    Roles,
+    TrainConfig,
+)
 from scdiff_core.config_modes import ChangeConfig, Ends, TrajectoryConfig
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine import outputs
+from scdiff_core.engine.train import train
 from scdiff_core.selection import REAL, Selection
 from scdiff_core.selections import Selections
 from scdiff_core.workspace import Workspace
@@ -129,3 +140,32 @@ def test_a_scale_for_each_covariate_and_a_label_are_asked_for(page: Any, asked: 
     config = next(values for op, values in reversed(asked) if op == "generate")["config"]
     assert config["guidance"] == {TYPE: 3.0}
     assert config["classifier"] == [{"column": "phase", "value": "S", "scale": 1.0}]
+
+
+def test_a_combination_that_no_cell_has_is_followed_more_strictly(tmp_path: Path, asked: list[Any],
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    adata = tiny_counts_adata(160, 60)
+    batch, kind = adata.obs["batch"].astype(str).to_numpy(), adata.obs["cell_type"].astype(str).to_numpy()
+    adata.obs["batch"] = np.where(kind == "B", "two", batch)
+    prepared, _ = prepare_adata(adata, tmp_path, genes="all", qc=QC(),
+                                roles=Roles(cell_type="cell_type", batch="batch"))
+    config = TrainConfig(dataset=prepared.name, fingerprint=prepared.fingerprint, device="cpu", threads=1,
+                         codec=CodecConfig(n_latent=4, hidden=(16,), steps=4, minibatch=32),
+                         diffusion=DiffusionConfig(width=16, depth=1, steps=4, minibatch=32))
+    run = Workspace(tmp_path).create(config, "run")
+    list(train(run, prepared, config, resume=False))
+    monkeypatch.setenv("SCDIFF_WORKSPACE", str(tmp_path))
+    at = open_page("generate", dataset=prepared.name, run=run.id, generate_mode="cells")
+    box(at, "cell type").set_value("B").run()
+    assert "No cell that the model learnt from" not in words(at)
+    box(at, "batch").set_value("one").run()
+    assert any("No cell that the model learnt from" in i.value for i in at.info)
+    press(at, "Generate")
+    sent = next(values for op, values in reversed(asked) if op == "generate")["config"]
+    assert sent["guidance"] == {"cell_type": UNSEEN_GUIDANCE, "batch": UNSEEN_GUIDANCE}
+    assert [(c["column"], c["value"], c["scale"]) for c in sent["classifier"]] == [
+        ("cell_type", "B", UNSEEN_SCALE), ("batch", "one", UNSEEN_SCALE)]
+    next(t for t in at.toggle if t.label == "Follow each label more strictly").set_value(False).run()
+    press(at, "Generate")
+    sent = next(values for op, values in reversed(asked) if op == "generate")["config"]
+    assert sent["guidance"] == {} and not sent["classifier"]
