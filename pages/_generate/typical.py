@@ -27,8 +27,8 @@ SCORES = {
     "score": ("How odd", "Standard deviations above ordinary cells of like depth: how badly the cell's code fits the "
               "model's flow, and its counts the code."),
     "distance": ("Far from training cells", "Distance to the nearest in PCA, for its depth: no model. Of six types "
-                 "held out of training it found those of PBMC3k as well as *How odd* (area 0.89 each), and those of a "
-                 "pancreas better (0.92 against 0.69)."),
+                 "held out of training it found those of PBMC3k as well as *How odd* (area 0.88 and 0.89), and those "
+                 "of a pancreas better (0.91 against 0.68)."),
     "doublet": ("Like two cells in one", "How much a cell's neighbourhood, in the model's codes, is doublets simulated "
                 "from pairs of training cells: 0 none, 1 all."),
     "log_density": ("Log density of the code", "By the probability-flow ODE. Odd cells need not have a low density: "
