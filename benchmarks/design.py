@@ -157,6 +157,10 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
         base = {"data": case.name, "seed": case.seed, "rate": rate, "true_share": len(fits) / len(truth.z),
                 "rows": [f"{r['gene']} {r['direction']} {r['level']:.3g}" for r in rows], "n_true": len(fits)}
         stages.say(f"{case.name} seed {case.seed}: base rate {100 * rate:g} %, {len(fits)} true cells")
+        known = np.flatnonzero(meet(rows, real.levels(tuple(r["gene"] for r in rows))))
+        if len(known):  # held against the other training cells, to which they lie nearer than any new cell does
+            away = ground.look(case.prepared.X_pca[real.rows[known]], own=True)[0]
+            out.append({**base, "method": "training cells", "hits": 1.0, "unreal": float((away > ground.limit).mean())})
         real_points = truth.points(fits) if len(fits) else np.zeros((0, 2))
         real_mild = mild_of(case.model, case.prepared, truth.z[torch.from_numpy(fits)])
         half = len(fits) // 2

@@ -20,8 +20,8 @@ from pydantic import Field
 
 from scdiff_core import keys
 from scdiff_core.analysis.design import closeness
-from scdiff_core.analysis.design.candidates import Checked, Routes
-from scdiff_core.analysis.design.closeness import COSINE, DISTANCE, ENERGY, RULES, Populations, Shifts, Way
+from scdiff_core.analysis.design.candidates import FAR, Checked, Routes
+from scdiff_core.analysis.design.closeness import COSINE, DISTANCE, ENERGY, LIKELY, RULES, Populations, Shifts, Way
 from scdiff_core.analysis.design.judge import Judge, words
 from scdiff_core.analysis.design.recovery import own_columns
 from scdiff_core.analysis.metrics import dense, subsample
@@ -123,7 +123,8 @@ def routes(model: PerturbModel, goal: Goal, config: RoutesConfig, prepared: Any 
                     np.array([r.sd for r in every]), tuple(own_columns(w, model.response) for _, w, _ in found))
     seen = [i for i, r in enumerate(every) if r.kind in ("measured", "dose", "type")]
     typical = shifts.shift[seen].mean(axis=0) if seen else np.zeros(len(wanted))
-    scores = closeness.closed_form(shifts, wanted, every[0].cell_sd, typical, keep)
+    noise = every[0].cell_sd**2 / len(target) + every[0].control_error
+    scores = closeness.closed_form(shifts, wanted, noise, every[0].cell_sd, typical, keep)
     near = closeness.prefilter(scores, config.most)
     held = Populations(target[subsample(len(target), MOST_CELLS, rng)], start.cells,
                        _space(prepared, start.cells, target, keep, config.seed))
@@ -140,6 +141,10 @@ def routes(model: PerturbModel, goal: Goal, config: RoutesConfig, prepared: Any 
                      every[0].cell_sd, len(target), start.n)
     rows = tuple(judge.route(found[i][1], found[i][0].dose, found[i][2], ways.get(i), float(scores[COSINE][i]),
                              {r: places[r][i] for r in (rule, *RULES)}, shifts.own[i]) for i in orders[rule])
+    unknown = next((i for i, r in enumerate(rows) if r.word != FAR), len(rows))
+    if rule == LIKELY and unknown:
+        warnings.append(f"Of the first {unknown} little is known. They come first because what is known of the others "
+                        "speaks against those, not because they are sure to get there.")
     return Routes(rows, rule, RULES[rule], words(rows), any(r.useful for r in rows), _start_words(config), goal.name,
                   start.n, len(target), int(keep.sum()), tuple(config.leave_out), refused,
                   None if checked is None else checked.trust, tuple(warnings))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from scdiff_core import config as cfg
 from scdiff_core import keys
-from scdiff_core.analysis.design import programs_of, recovery, regulators, regulons, signatures
+from scdiff_core.analysis.design import closeness, programs_of, recovery, regulators, regulons, signatures
 from scdiff_core.analysis.design.candidates import Checked
 from scdiff_core.analysis.perturb.scores import Space
 from scdiff_core.engine import cards, outputs, perturb_ops, routes_set
@@ -70,7 +70,7 @@ def check(job: JobDir, model: Any, prepared: Any, tell: Callable[[float], object
         return None
     from scdiff_core.analysis.perturb.arms import collect
 
-    key = f"{prepared.fingerprint} {job.saved_ns}"
+    key = f"{prepared.fingerprint} {job.saved_ns} {' '.join(closeness.RULES)}"
     found = routes_set.read_check(job, key)
     if found is None:
         log1p = prepared.log1p()

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm, spearmanr
 
 from scdiff_core.analysis.design import closeness, recovery
-from scdiff_core.analysis.design.closeness import CENTRED, COSINE, DISTANCE, Populations, Shifts
+from scdiff_core.analysis.design.closeness import CENTRED, COSINE, DISTANCE, LIKELY, Populations, Shifts
 from scdiff_core.analysis.perturb.scores import Space, e_distance
 
 RNG = np.random.default_rng(0)
@@ -93,18 +93,44 @@ def test_intervals_of_the_distance_hold_the_true_one() -> None:
 def test_closed_forms() -> None:
     wanted = RNG.normal(size=G)
     move = np.stack([wanted, 0 * wanted, -wanted, 3 * wanted])
-    found = closeness.closed_form(shifts(move, 0.1), wanted, np.full(G, 2.0), np.zeros(G))
+    no_noise = np.zeros(G)
+    found = closeness.closed_form(shifts(move, 0.1), wanted, no_noise, np.full(G, 2.0), np.zeros(G))
     expected = [((wanted**2).sum() - ((m - wanted) ** 2 + 0.01).sum()) / 4 for m in move]
     assert found[DISTANCE] == pytest.approx(expected)
     assert found[COSINE] == pytest.approx([1, 0, -1, 1])
     typical = RNG.normal(size=G)
-    centred = closeness.closed_form(shifts(move), wanted, np.ones(G), typical)[CENTRED]
+    centred = closeness.closed_form(shifts(move, 1.0), wanted, no_noise, np.ones(G), typical)[CENTRED]
     a, b = move[3] - typical, wanted - typical
     assert centred[3] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
     # its own gene is left out, as are those that nobody compares
-    own = closeness.closed_form(shifts(move, 0.0, ((0,), (), (), ())), wanted, np.ones(G), typical,
+    own = closeness.closed_form(shifts(move, 0.0, ((0,), (), (), ())), wanted, np.ones(G), np.ones(G), typical,
                                 np.arange(G) != 1)
     assert own[DISTANCE][0] == pytest.approx((wanted[2:] ** 2).sum())
+
+
+def test_the_likelihood_is_that_of_a_normal_prediction() -> None:
+    wanted, noise = RNG.normal(size=G), np.full(G, 0.3)
+    move, sd = RNG.normal(size=(5, G)), RNG.uniform(0.1, 2.0, size=(5, G))
+    found = closeness.closed_form(Shifts(move, move, sd, ((),) * 5), wanted, noise, np.ones(G), np.zeros(G))[LIKELY]
+    want = norm.logpdf(wanted, move, np.sqrt(sd**2 + noise)).sum(axis=1)
+    assert found - found.mean() == pytest.approx(want - want.mean())
+
+
+def test_what_nothing_is_known_of_is_likelier_than_what_is_known_to_do_something_else() -> None:
+    wanted, noise = np.full(G, 1.0), np.full(G, 0.1)
+    move = np.stack([wanted, -wanted, 0 * wanted])  # right, wrong, and nobody knows
+    sd = np.array([0.1, 0.1, 1.5])[:, None] * np.ones(G)
+    right, wrong, unknown = closeness.closed_form(Shifts(move, move, sd, ((),) * 3), wanted, noise, np.ones(G),
+                                                  np.zeros(G))[LIKELY]
+    assert right > unknown > wrong
+
+
+def test_leaving_out_its_own_gene_makes_a_candidate_neither_likelier_nor_less_likely() -> None:
+    # the first gene moves a lot and nobody but its own perturbation, which leaves it out, could say why
+    wanted, move = np.r_[9.0, np.zeros(G - 1)], np.zeros((3, G))
+    found = closeness.closed_form(Shifts(move, move, np.ones((3, G)), ((0,), (), ())), wanted, np.ones(G),
+                                  np.ones(G), np.zeros(G))[LIKELY]
+    assert found == pytest.approx(0)
 
 
 def test_prefilter_keeps_whoever_is_first_by_any_rule() -> None:

@@ -11,7 +11,7 @@ from scdiff_core.analysis.design.closeness import COSINE, ENERGY, RULES
 def rows(part: str, ours: list[float], cosine: list[float], n: int = 21, name: str = bench.MEASURED
          ) -> list[dict[str, Any]]:
     return [{"part": part, "seed": 0, "fold": "f", "kind": "k", "condition": str(i), "dose": None, "cell_type": "",
-             "chosen": ENERGY, "list": name, "rule": rule, "rank": rank, "n": n}
+             "chosen": ENERGY, "list": name, "rule": rule, "rank": rank, "n": n, "refused": False}
             for rule, ranks in ((bench.OURS, ours), (COSINE, cosine)) for i, rank in enumerate(ranks)]
 
 
@@ -33,6 +33,15 @@ def test_verdicts() -> None:
     assert "recall at 10 0.500, plain signature 0.250" in measured and measured.endswith("holds.")
     assert every.endswith("fails.")  # twice nothing is nothing
     assert bench.verdicts([]) == []
+
+
+def test_what_was_refused_is_named_and_counted_beside_the_table() -> None:
+    found = rows("demo", [1, 21], [1, 21])
+    found = [{**r, "refused": r["condition"] == "1"} for r in found]
+    must, refused = bench.verdicts(found)
+    assert "area 1.000" in must and must.endswith("holds.")
+    assert "1 (1 of 2 goals)" in refused and refused.endswith("would be 0.500.")
+    assert "| 1 |" in bench.table(bench.candidates(found)).splitlines()[2]
 
 
 def test_the_page_names_every_part_and_what_was_chosen() -> None:

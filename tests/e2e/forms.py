@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-LONG = 120_000  # ms; a loaded machine of two cores
+LONG, ATTEMPTS = 120_000, 4  # ms; a loaded machine of two cores
 # the script has run, and for a while nothing has been drawn anew nor fades; counted in frames, which a busy machine
 # draws more slowly
 SETTLED = """frames => {
@@ -28,8 +28,20 @@ def settle(page: Page) -> None:
 
 def pick(page: Page, label: str, value: str) -> None:
     """Choose one value of a select box, once the page stands still."""
+    from playwright.sync_api import TimeoutError
+
+    field, option = page.get_by_role("combobox", name=label, exact=True), \
+        page.get_by_role("option", name=value, exact=True)
     settle(page)
-    page.get_by_role("combobox", name=label, exact=True).click()
-    page.keyboard.type(value)  # a long list holds only what is seen of it
-    page.get_by_role("option", name=value, exact=True).click()
+    for shut in reversed(range(ATTEMPTS)):
+        field.click()
+        page.keyboard.type(value)  # a long list holds only what is seen of it
+        try:
+            option.click(timeout=LONG / ATTEMPTS)
+            break
+        except TimeoutError:  # it was shut by what was drawn anew meanwhile
+            if not shut:
+                raise
+            page.keyboard.press("Escape")
+            settle(page)
     settle(page)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from app_servers import App
-from forms import settle
+from forms import pick, settle
 
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.workspace import Workspace
@@ -149,9 +149,7 @@ def test_lasso_compare_save_reuse_and_take_along(browser_page: Page, app: str, d
     page.get_by_role("heading", name="Generate", exact=True).wait_for()
     canvas_of(page, dataset.n_cells)
     assert selected(page) == many
-    page.get_by_role("combobox", name="Colour by").click()
-    page.keyboard.type("my cells")
-    page.get_by_role("option", name="my cells: a part").click()
+    pick(page, "Colour by", "my cells: a part")
     assert in_url(page, r"colour=([^&]+)") == "my+cells%3A+a+part"
     page.locator(".cc-legend").get_by_text("a part").first.wait_for(timeout=LONG)
 
@@ -193,9 +191,8 @@ def test_gates_groups_split_and_a_gene_set(browser_page: Page, app: str, dataset
     page.locator("canvas.cc-cells").nth(2).wait_for(timeout=LONG)  # a panel for each phase of the cell cycle
     page.get_by_role("button", name="Gate").click()
     open_tab(page, "By groups")
-    page.get_by_role("combobox", name="Groups").click()
     label = str(dataset.labels("bulk_labels")[0])
-    page.get_by_role("option", name=label, exact=True).click()
+    pick(page, "Groups", label)
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Select these groups").click()
     in_url(page, r"sel=([0-9a-f]{12})")

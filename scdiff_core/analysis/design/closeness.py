@@ -15,9 +15,10 @@ from scipy.spatial.distance import cdist
 
 from scdiff_core.analysis.perturb.scores import Space
 
-ENERGY, DISTANCE, CENTRED, COSINE = "energy", "distance", "centred", "cosine"
+ENERGY, LIKELY, DISTANCE, CENTRED, COSINE = "energy", "likely", "distance", "centred", "cosine"
 RULES = {
     ENERGY: "E-distance of the predicted cells to the designed ones",
+    LIKELY: "likelihood of the wanted change under the prediction and its uncertainty",
     DISTANCE: "expected distance of the means, in units of the cells' own spread, with the prediction's uncertainty",
     CENTRED: "cosine of the changes, each less what perturbations do on average (Systema)",
     COSINE: "cosine of the changes (the plain signature)"}
@@ -47,14 +48,17 @@ class Shifts:
     own: tuple[tuple[int, ...], ...]
 
 
-def closed_form(found: Shifts, wanted: np.ndarray, cell_sd: np.ndarray, typical: np.ndarray,
+def closed_form(found: Shifts, wanted: np.ndarray, noise: np.ndarray, cell_sd: np.ndarray, typical: np.ndarray,
                 keep: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return the rules that need means alone: rule -> score [C], more is nearer.
 
+    `LIKELY` is the log of a normal density: a sure prediction that is wrong falls behind an unsure one that may be
+    right, and an unsure one behind a sure one that is right.
+
     Parameters
     ----------
-    wanted
-        The change that is wanted of the mean [G].
+    wanted, noise
+        The change that is wanted of the mean, and its sampling variance, from the cells at both ends [G].
     cell_sd
         Standard deviation of single cells [G], the unit of `DISTANCE`.
     typical
@@ -66,7 +70,11 @@ def closed_form(found: Shifts, wanted: np.ndarray, cell_sd: np.ndarray, typical:
     for row, columns in enumerate(found.own):
         use[row, list(columns)] = False
     gain = (2 * found.move * wanted - found.move**2 - found.sd**2) / cell_sd**2  # |w|² − E|w − s|², gene by gene
-    return {DISTANCE: np.where(use, gain, 0.0).sum(axis=1),
+    var = found.sd**2 + noise
+    like = -0.5 * ((wanted - found.move) ** 2 / var + np.log(var))
+    # a gene that a candidate leaves out tells neither for nor against it: it counts as for the others on average
+    like -= np.where(use, like, 0.0).sum(axis=0) / np.maximum(use.sum(axis=0), 1)
+    return {LIKELY: np.where(use, like, 0.0).sum(axis=1), DISTANCE: np.where(use, gain, 0.0).sum(axis=1),
             CENTRED: _cosines(found.shift - typical, wanted - typical, use),
             COSINE: _cosines(found.shift, wanted, use)}
 
@@ -87,7 +95,7 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
 def prefilter(scores: dict[str, np.ndarray], most: int) -> np.ndarray:
     """Return the at most `most` candidates, best first, whose cells are worth making: near the top by any rule."""
-    places = np.stack([ranks(scores[r]) for r in (DISTANCE, CENTRED, COSINE)])
+    places = np.stack([ranks(scores[r]) for r in RULES if r in scores])
     return np.lexsort((places.mean(axis=0), places.min(axis=0)))[:most]
 
 

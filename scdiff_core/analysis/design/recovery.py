@@ -125,7 +125,8 @@ def _one_type(log1p: Any, arms: Arms, model: ResponseModel, part: ResponseModel,
         held = Populations(dense(log1p[rows[subsample(len(rows), CELLS, rng)]]), start, space)
         if min(len(held.goal), len(start)) < 2:
             continue
-        scores = closeness.closed_form(shifts, arms.shift[a], cell_sd, typical)
+        noise = cell_sd**2 / len(rows) + predicted[0].control_error
+        scores = closeness.closed_form(shifts, arms.shift[a], noise, cell_sd, typical)
         apart = np.array([held.energy(cells, own) for cells, own in zip(made, shifts.own, strict=True)])
         scores[ENERGY] = apart[:, 1] - apart[:, 0]
         places.append({rule: float(closeness.ranks(s)[place[a]]) for rule, s in scores.items()})
