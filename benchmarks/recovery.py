@@ -193,7 +193,8 @@ def verdicts(every: Sequence[dict[str, Any]]) -> list[str]:
             continue
         a, b = recovery.recall(own, 10), recovery.recall(sign, 10)
         said.append(f"Norman, among {name}: recall at 10 {a:.3f}, plain signature {b:.3f}; must be at least twice as "
-                    f"much: {'holds' if a >= TWICE * b and a > 0 else 'fails'}.")
+                    f"much: {'holds' if a >= TWICE * b and a > 0 else 'fails'}"
+                    f"{', as anything would: that is more than all' if TWICE * b > 1 else ''}.")
     return said
 
 

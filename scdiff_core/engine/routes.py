@@ -20,12 +20,12 @@ from pydantic import Field
 
 from scdiff_core import keys
 from scdiff_core.analysis.design import closeness
-from scdiff_core.analysis.design.candidates import FAR, Checked, Routes
+from scdiff_core.analysis.design.candidates import Checked, Routes
 from scdiff_core.analysis.design.closeness import COSINE, DISTANCE, ENERGY, LIKELY, RULES, Populations, Shifts, Way
 from scdiff_core.analysis.design.judge import Judge, words
 from scdiff_core.analysis.design.recovery import own_columns
 from scdiff_core.analysis.metrics import dense, subsample
-from scdiff_core.analysis.perturb.response import Response
+from scdiff_core.analysis.perturb.response import UNKNOWN, Response
 from scdiff_core.analysis.perturb.scores import Space
 from scdiff_core.config import FORMAT, Frozen
 from scdiff_core.data.perturbations import Perturbation
@@ -141,10 +141,11 @@ def routes(model: PerturbModel, goal: Goal, config: RoutesConfig, prepared: Any 
                      every[0].cell_sd, len(target), start.n)
     rows = tuple(judge.route(found[i][1], found[i][0].dose, found[i][2], ways.get(i), float(scores[COSINE][i]),
                              {r: places[r][i] for r in (rule, *RULES)}, shifts.own[i]) for i in orders[rule])
-    unknown = next((i for i, r in enumerate(rows) if r.word != FAR), len(rows))
+    unknown = next((i for i, r in enumerate(rows) if r.kind not in UNKNOWN), len(rows))
     if rule == LIKELY and unknown:
-        warnings.append(f"Of the first {unknown} little is known. They come first because what is known of the others "
-                        "speaks against those, not because they are sure to get there.")
+        warnings.append(f"Of the first {unknown} little is known: they were not measured, nor was any part of them. "
+                        "They come first because what is known of the others speaks against those, not because they "
+                        "are sure to get there.")
     return Routes(rows, rule, RULES[rule], words(rows), any(r.useful for r in rows), _start_words(config), goal.name,
                   start.n, len(target), int(keep.sum()), tuple(config.leave_out), refused,
                   None if checked is None else checked.trust, tuple(warnings))

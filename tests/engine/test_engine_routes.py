@@ -231,6 +231,29 @@ def test_without_the_dataset_it_still_ranks_by_the_distance(made: tuple[Service,
                lambda step, share: None)
 
 
+def test_it_says_when_the_first_are_those_of_which_little_is_known(made: tuple[Service, JobDir, Prepared]) -> None:
+    from scdiff_core.engine.routes import Goal, RoutesConfig, routes
+    from scdiff_core.engine.steps import follow
+
+    service, job, prepared = made
+    model = perturb_ops.load(service, job)
+    here = prepared.labels(keys.CELL_TYPE) == "type_A"
+    rows = np.flatnonzero((prepared.labels(keys.PERTURBATION) == "stimulus") & here)
+    aim = Goal(prepared.log1p(rows), np.asarray(prepared.genes), "the goal")
+    trust = candidates.Trust("likely", 20, 40, {}, {}, 0.25)
+    items = [{"perturbation": f"TF{i:02d}-oe"} for i in range(1, 4)]  # of which only the knock-down was measured
+
+    def ask_for(more: list[dict[str, str]]) -> Routes:
+        asked = RoutesConfig.model_validate({"run": "r", "where": WHERE, "items": [*items, *more]})
+        return follow(routes(model, aim, asked, prepared, candidates.Checked(trust)), lambda step, share: None)
+
+    found = ask_for([])
+    assert found.rule == "likely" and found.rule_words.startswith("likelihood")
+    assert [w.split(" is known")[0] for w in found.warnings] == ["Of the first 3 little"]
+    known = ask_for([{"perturbation": "stimulus", "dose": 3.0}])
+    assert known.rows[0].perturbation == "stimulus" and known.warnings == ()
+
+
 def test_the_command_ranks_and_names_regulators_and_molecules(
         made: tuple[Service, JobDir, Prepared], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     service, _, prepared = made
