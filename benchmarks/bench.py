@@ -4,10 +4,11 @@
 
 The parts: quality (three datasets, three seeds, presets and peers), samplers (quality against steps), speed, scaling,
 canvas (the cell scatter beside plotly's), differential expression, pages (what a click costs), perturb (what a
-perturbation does, beside every baseline), design, edit (of a target), modes (of generation), recovery (known ones again
-from their cells), choices (of training) and uses (denoising, odd cells, doublets, rare types). Each is a process of
-its own that prints its tables on stdout as markdown; they go into benchmarks/results/<part>.md, and all of them
-together into summary.md. A part that fails or is not there is said to be not measured, and the others go on.
+perturbation does, beside every baseline), screen (of a list), design, edit (of a target), modes (of generation),
+recovery (known ones again from their cells), choices (of training) and uses (denoising, odd cells, doublets, rare
+types). Each is a process of its own that prints its tables on stdout as markdown; they go into
+benchmarks/results/<part>.md, and all of them together into summary.md. A part that fails or is not there is said to
+be not measured, and the others go on.
 `--write-readme` puts the table of quality and those of speed between the markers `<!-- bench:start -->` and `<!--
 bench:end -->` of README.md. `--quick` tries every part in minutes, with one dataset, one seed and a few steps, into
 `.bench/quick`: its figures are not those of the README.
@@ -51,6 +52,7 @@ PARTS = {part.name: part for part in (
     Part("differential", "Differential expression"),
     Part("pages", "Pages"),
     Part("perturb", "Perturbations", front=False),
+    Part("screen", "A screen", front=False),
     Part("design", "Inverse design", front=False),
     Part("edit", "The answer to an edit of a target", front=False),
     Part("modes", "Modes of generation", front=False),
