@@ -17,7 +17,7 @@ from pages._shared.figure_bar import figure_bar
 from pages._shared.trouble import error_box, escape, guard
 from pages._shared.words import plural
 from scdiff_core.analysis.design import plan
-from scdiff_core.analysis.design.candidates import HYPOTHESES, NONE_OF_THESE, Route, Routes, side_words
+from scdiff_core.analysis.design.candidates import HYPOTHESES, Route, Routes, side_words
 from scdiff_core.config_screen import read_list
 from scdiff_core.engine import routes_set
 from scdiff_core.engine.routes_set import RoutesSet
@@ -124,8 +124,6 @@ def ranking(shown: Shown, run: JobDir, made: RoutesSet) -> None:
     found = made.routes()
     stem = f"{shown.stem}-routes-{made.id}"
     st.markdown(f"##### {escape(found.words)}")
-    if not found.gets_there and NONE_OF_THESE not in found.words:
-        st.warning(f"**{NONE_OF_THESE}**", icon=":material/block:")
     trust = f" {escape(found.trust.words())}" if found.trust is not None else ""
     ends = f"From {plural(found.n_start, 'cell')} ({escape(found.start)}) to {plural(found.n_goal, 'designed cell')}"
     st.caption(f"{ends}, by {found.n_genes:,} genes. Ranked by the {escape(found.rule_words)}.{trust} {HYPOTHESES}")

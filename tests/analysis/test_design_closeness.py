@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm, spearmanr
 
 from scdiff_core.analysis.design import closeness, recovery
+from scdiff_core.analysis.design.candidates import Trust
 from scdiff_core.analysis.design.closeness import CENTRED, COSINE, DISTANCE, LIKELY, Populations, Shifts
 from scdiff_core.analysis.perturb.scores import Space, e_distance
 
@@ -159,6 +160,14 @@ def test_the_e_distance_ranks_unless_another_is_better_beyond_its_error() -> Non
     one_off = far.copy()
     one_off[0] -= 1
     assert recovery.choose({**usual, COSINE: one_off}, n) in (closeness.ENERGY, COSINE)
+
+
+@pytest.mark.parametrize(("candidates", "said"), [
+    (9, "came before 80 % of the other 8 on average (by chance 50 %; by the plain signature 60 %)"),
+    (33, "70 % were among the first 10 of 33 (by chance 30 %; by the plain signature 50 %)")])
+def test_what_the_check_found_is_said_by_what_can_differ(candidates: int, said: str) -> None:
+    trust = Trust("energy", 12, candidates, {"energy": 0.8, "cosine": 0.6}, {"energy": 0.7, "cosine": 0.5}, 0.3)
+    assert said in trust.words()
 
 
 def test_ranks_share_ties_and_put_what_is_unknown_last() -> None:

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from scdiff_core.analysis.design.candidates import HYPOTHESES, NONE_OF_THESE, Route, Routes, side_words
+from scdiff_core.analysis.design.candidates import HYPOTHESES, Route, Routes, side_words
 from scdiff_core.data.perturbations import Perturbation
 
 LEVEL, POWER = 0.05, 0.8
@@ -85,8 +85,6 @@ def text(routes: Routes, chosen: Sequence[str] | None = None, most: int = 5) -> 
     picked = pick(routes, chosen, most)
     lines = ["# A plan", "", f"From {routes.start} ({routes.n_start:,} cells) to {routes.goal} "
              f"({routes.n_goal:,} cells).", "", routes.words]
-    if not routes.gets_there:
-        lines += ["", NONE_OF_THESE] if NONE_OF_THESE not in routes.words else []
     for r in picked:
         said = [f"## {r.rank}. {r.name}", f"Rests on: {r.how}."]
         if r.way is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scdiff_core.analysis.design import closeness
-from scdiff_core.analysis.design.candidates import Checked, Trust
+from scdiff_core.analysis.design.candidates import FIRST, Checked, Trust
 from scdiff_core.analysis.design.closeness import ENERGY, RULES, Populations, Shifts
 from scdiff_core.analysis.metrics import dense, subsample
 from scdiff_core.analysis.perturb.arms import Arms
@@ -27,7 +27,6 @@ LEAST = 5  # perturbations of a type, for a rank among them to say anything
 MOST = 80  # arms that are looked for
 CELLS = 100  # of each population
 MOST_ERRORS = 60  # of each kind that are kept
-FIRST = 10
 
 
 def area(rank: np.ndarray, n: np.ndarray) -> np.ndarray:
