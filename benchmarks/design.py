@@ -24,6 +24,7 @@ import torch
 
 from benchmarks import design_data as data
 from benchmarks import design_tables, stages
+from scdiff_core import keys
 from scdiff_core.analysis import metrics
 from scdiff_core.analysis.design.figures_of import Ground, spread
 from scdiff_core.config import GenerateConfig
@@ -145,7 +146,8 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """Return one row for each base rate and method."""
     real = Denoised.of(case.model, case.prepared)
     ground, loose = ground_of(case.prepared), free(case)
-    coded = codes_of(case.model, case.prepared, real)
+    held_out = Denoised.of(case.model, case.prepared, keys.TEST)
+    coded = codes_of(real, held_out)
     if case.truth is not None:
         sample = data.simulated(case, asked.sample)
         truth = Truth(torch.from_numpy(sample.z), lambda rows: case.prepared.project(sample.log1p[rows]))
@@ -157,10 +159,11 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
         base = {"data": case.name, "seed": case.seed, "rate": rate, "true_share": len(fits) / len(truth.z),
                 "rows": [f"{r['gene']} {r['direction']} {r['level']:.3g}" for r in rows], "n_true": len(fits)}
         stages.say(f"{case.name} seed {case.seed}: base rate {100 * rate:g} %, {len(fits)} true cells")
-        known = np.flatnonzero(meet(rows, real.levels(tuple(r["gene"] for r in rows))))
-        if len(known):  # held against the other training cells, to which they lie nearer than any new cell does
-            away = ground.look(case.prepared.X_pca[real.rows[known]], own=True)[0]
-            out.append({**base, "method": "training cells", "hits": 1.0, "unreal": float((away > ground.limit).mean())})
+        known = np.flatnonzero(meet(rows, held_out.levels(tuple(r["gene"] for r in rows))))
+        if len(known):
+            away = ground.look(case.prepared.X_pca[held_out.rows[known]])[0]
+            out.append({**base, "method": "held-out cells", "hits": 1.0, "n": len(known),
+                        "unreal": float((away > ground.limit).mean())})
         real_points = truth.points(fits) if len(fits) else np.zeros((0, 2))
         real_mild = mild_of(case.model, case.prepared, truth.z[torch.from_numpy(fits)])
         half = len(fits) // 2

@@ -24,7 +24,9 @@ GROUPS = ("meets the target", "meets it, looks unreal", "misses the target")
 PALETTE = ("#009E73", "#D55E00", "#8C8C8C")
 CONFIG: dict[str, Any] = {"displaylogo": False}
 COLUMNS = {DESIGNED: "designed", REAL: "real ones", EDITED: "edited", FLOOR: "floor"}
-COLUMN_HELP = {"designed": "The designed cells.", "real ones": "Your real cells that meet the target already.",
+COLUMN_HELP = {"designed": "The designed cells.",
+               "real ones": "Your real cells that meet the target already. What looks unreal is told by those that "
+                            "were never trained on, where there are ten.",
                "edited": "Plain latent editing: codes of real cells pushed until they meet the target, with an eye for "
                          "nothing else.",
                "floor": "One half of the real cells that meet the target against the other: the best that can be."}

@@ -45,6 +45,12 @@ class Bench:
         return Denoised.of(self.model, self.prepared)
 
     @cached_property
+    def held_out(self) -> Denoised | None:
+        """The cells that were never trained on, by their codes; None where there are none."""
+        there = len(self.prepared.rows(keys.TEST)) > 0
+        return Denoised.of(self.model, self.prepared, keys.TEST) if there else None
+
+    @cached_property
     def ground(self) -> Ground:
         """The training cells as points, and how far held-out ones lie from them."""
         return ground_of(self.prepared)
@@ -52,7 +58,7 @@ class Bench:
     @cached_property
     def codes(self) -> Ground:
         """The same by their codes."""
-        return codes_of(self.model, self.prepared, self.real)
+        return codes_of(self.real, self.held_out)
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,8 @@ def design_cells(bench: Bench, config: DesignConfig, chosen: np.ndarray | None =
     filled = config.model_copy(update={"target": made.target})
     adata = assemble(model, filled, values, totals, made.codes, made.conts)
     task = prepare(model, real, made.target, config.custom)
-    figures = measure(model, prepared, real, bench.ground, bench.codes, task, made, adata, config.seed, seconds,
-                      sets)
+    figures = measure(model, prepared, real, bench.held_out, bench.ground, bench.codes, task, made, adata, config.seed,
+                      seconds, sets)
     while True:
         try:
             share = next(figures)

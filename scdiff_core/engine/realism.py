@@ -55,10 +55,9 @@ def ground_of(prepared: Prepared) -> Ground:
     return Ground.of(prepared.X_pca[train], train, prepared.X_pca[test])
 
 
-def codes_of(model: Model, prepared: Prepared, real: Denoised) -> Ground:
+def codes_of(real: Denoised, held_out: Denoised | None) -> Ground:
     """Return the training cells by their codes, and how far held-out cells' codes lie from them."""
-    held_out = prepared.rows(keys.TEST)
-    z = Denoised.of(model, prepared, keys.TEST).z if len(held_out) else real.z[:0]
+    z = real.z[:0] if held_out is None else held_out.z
     return Ground.of(real.z.cpu().numpy(), real.rows, z.cpu().numpy())
 
 
@@ -86,15 +85,15 @@ def mild_of(model: Model, prepared: Prepared, z: Tensor) -> np.ndarray:
     return prepared.project(np.concatenate(parts)) if parts else np.zeros((0, prepared.X_pca.shape[1]))
 
 
-def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, codes: Ground, task: Task,
-            made: Designed, adata: AnnData, seed: int, seconds: float = 0.0,
+def measure(model: Model, prepared: Prepared, real: Denoised, held_out: Denoised | None, ground: Ground, codes: Ground,
+            task: Task, made: Designed, adata: AnnData, seed: int, seconds: float = 0.0,
             sets: Mapping[str, tuple[str, ...]] | None = None) -> Generator[float, None, Measured]:
     """Hold designed cells [n] against real ones; says how far it is (0 to 1), and returns what came of it.
 
     Parameters
     ----------
-    real
-        The training cells by their codes.
+    real, held_out
+        The training cells by their codes, and those that were never trained on, where there are any.
     ground, codes
         Of the same dataset (`ground_of`, `codes_of`).
     adata
@@ -114,15 +113,15 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, co
     points = prepared.project(adata.layers[keys.LOG1P])
     figures, knn, nearest = figures_of(reports.DESIGNED, points, mild_of(model, prepared, made.z), made.margins >= 0,
                                        hard, ground, real_mild, seed)
+    unreal = float((knn > ground.limit).mean())
     shares = [replace(figures, unreal_codes=_beyond(codes, made.z))]
     yield 0.4
     if len(chosen):
         own = np.flatnonzero(np.isin(ground.rows, real.rows[chosen]))  # but few of very many training cells
         there = np.isin(real.rows[chosen], ground.rows)
-        coded = torch.from_numpy(chosen[np.isin(real.rows[chosen], codes.rows)]).to(real.z.device)
         found = figures_of(reports.REAL, real_points[there], real_mild[there], real_met[chosen][there], hard, ground,
                            None, seed, own)[0]
-        shares.append(replace(found, unreal_codes=_beyond(codes, real.z[coded], True)))
+        shares.append(replace(found, **_held_out(prepared, held_out, made, hard, ground, codes)))
     yield 0.6
     edited, edited_values, edited_z = _edited(model, prepared, real, task, made, generator)
     found = figures_of(reports.EDITED, edited, mild_of(model, prepared, edited_z), _as_met(rows, edited_values), hard,
@@ -136,7 +135,7 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, co
     yield 0.8
     reference, words = _reference(prepared, real, task, made, seed)
     report = DesignReport(
-        words=reports.sentence(int(made.met.sum()), len(made.met), figures.unreal, made.feasibility.to_dict()),
+        words=reports.sentence(int(made.met.sum()), len(made.met), unreal, made.feasibility.to_dict()),
         n_cells=len(made.met), met=int(made.met.sum()), ancestors=made.ancestors, seconds=round(seconds, 2),
         rows=tuple({**row, "designed": round(float(share), 4), "real": row["share"]}
                    for row, share in zip(made.feasibility.rows, figures.rows, strict=True)),
@@ -144,7 +143,7 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, co
         side_effects=side_effects(adata, prepared, reference, made.target.needed()), reference=words,
         programs=_programs(adata, prepared, reference, made, sets),
         neighbours=_neighbours(prepared, ground, nearest, knn), moved=_moved(model, prepared, real, made),
-        warnings=_warnings(made, figures))
+        warnings=_warnings(made, unreal))
     shown = subsample(len(real), SHOWN, np.random.default_rng(seed))
     arrays = {"values": objective.values(made.z).cpu().numpy().astype(np.float32),
               "real_values": real_values[shown].astype(np.float32), "real_fits": task.fits[shown],
@@ -155,10 +154,28 @@ def measure(model: Model, prepared: Prepared, real: Denoised, ground: Ground, co
     return Measured(report, arrays, knn > ground.limit, knn, ground.rows[nearest[:, 0]])
 
 
-def _beyond(codes: Ground, z: Tensor, own: bool = False) -> float:
+def _held_out(prepared: Prepared, held_out: Denoised | None, made: Designed, hard: np.ndarray, ground: Ground,
+              codes: Ground) -> dict[str, Any]:
+    """Return how many of the held-out cells that meet the target look unreal; too few of them tell nothing.
+
+    Of training cells nothing can be told: the components, and the codec, have learnt their noise.
+    """
+    met = np.zeros(0, int)
+    if held_out is not None:
+        known = held_out.levels(made.target.needed())
+        met = np.flatnonzero(feasibility.fitting(made.target, len(held_out), held_out.types)
+                             & feasibility.met_rows(made.target, known, len(held_out))[:, hard].all(axis=1))
+    if held_out is None or len(met) < reports.FEW_DIVERSE:
+        return {"unreal": None, "unreal_codes": None}
+    away = ground.look(prepared.X_pca[held_out.rows[met]])[0]
+    return {"unreal": float((away > ground.limit).mean()),
+            "unreal_codes": _beyond(codes, held_out.z[torch.from_numpy(met).to(held_out.z.device)])}
+
+
+def _beyond(codes: Ground, z: Tensor) -> float:
     """Return the share of codes [n, D] that lie farther from real ones than 95 % of held-out cells' do."""
     points = z.cpu().numpy()
-    return float((codes.look(points, own)[0] > codes.limit).mean()) if len(points) else 0.0
+    return float((codes.look(points)[0] > codes.limit).mean()) if len(points) else 0.0
 
 
 def _programs(adata: AnnData, prepared: Prepared, reference: np.ndarray, made: Designed,
@@ -274,7 +291,7 @@ def _moved(model: Model, prepared: Prepared, real: Denoised, made: Designed) -> 
             "distance": float(way.median()) if len(way) else None}
 
 
-def _warnings(made: Designed, figures: reports.Figures) -> tuple[str, ...]:
+def _warnings(made: Designed, unreal: float) -> tuple[str, ...]:
     said = []
     if not made.feasibility.n:
         said.append("Beyond the data: none of the training cells meets the target, so nothing real tells how such "
@@ -283,8 +300,8 @@ def _warnings(made: Designed, figures: reports.Figures) -> tuple[str, ...]:
     if made.met.mean() < 1:
         said.append(f"{int((~made.met).sum()):,} of {len(made.met):,} cells do not meet every hard row; they come last "
                     "and are the nearest to it.")
-    if figures.unreal > 0.1:
-        said.append(f"{100 * figures.unreal:.0f} % of the cells lie farther from real ones than 95 % of held-out real "
+    if unreal > 0.1:
+        said.append(f"{100 * unreal:.0f} % of the cells lie farther from real ones than 95 % of held-out real "
                     "cells do (5 % would be usual).")
     if made.ancestors < 0.1 * len(made.met):
         said.append(f"All {len(made.met):,} cells descend from {made.ancestors} draws: they are less varied than they "

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scdiff_core import demo_model
+from scdiff_core.analysis.design import report as reports
 from scdiff_core.config import Roles
 from scdiff_core.engine import outputs
 from scdiff_core.engine.denoised import Denoised, levels
@@ -125,12 +126,25 @@ def test_a_design_is_held_against_real_cells_and_an_edit(bench):
     assert report.words.startswith("96 of 96 meet the target; ") and "% of your cells already do this." in report.words
     assert [f.name for f in report.figures][:3] == ["designed", "real cells that meet it", "plain latent editing"]
     assert report.of("designed").met == 1 and report.of("designed").unreal < 0.2
+    # of real cells it is told by those that were never trained on: the components have learnt the noise of the others
+    known = bench.held_out.levels(("CD79A", "CST3"))
+    there = np.flatnonzero((known["CD79A"] >= report.rows[0]["level"]) & (known["CST3"] <= 1.5))
+    away = bench.ground.look(bench.prepared.X_pca[bench.held_out.rows[there]])[0]
+    assert len(there) >= reports.FEW_DIVERSE
+    assert report.of(reports.REAL).unreal == pytest.approx((away > bench.ground.limit).mean())
     assert {"meets_target", "looks_unreal", "knn_distance", "nearest_cell"} <= set(found.adata.obs)
     arrays = found.measured.arrays
     assert np.allclose(arrays["values"][:, 0] - report.rows[0]["level"], found.made.margins[:, 0], atol=1e-4)
     assert max(report.neighbours["types"], key=report.neighbours["types"].get) == "CD19+ B"
     assert report.reference == "real cells of the same types"
     assert all(gene["pval_adj"] < 0.05 for gene in report.side_effects)
+
+
+def test_too_few_held_out_cells_tell_nothing_of_real_ones(bench):
+    asked = config_of(32, genes=[{"gene": "CD79A", "top": 0.002}])
+    report = follow(design_cells(bench, asked), lambda step, share: None).measured.report
+    assert report.of(reports.REAL).n and report.of(reports.REAL).unreal is None
+    assert ",," in reports.figures_table(report).splitlines()[2]
 
 
 def test_an_edit_meets_the_rows_and_cells_that_do_already_stay(demo):

@@ -24,9 +24,10 @@ class Figures:
     met, rows
         Share that meets all hard rows, and each row.
     unreal
-        Share that lies farther from the training cells than 95 % of held-out real cells do, in principal components.
+        Share that lies farther from the training cells than 95 % of held-out real cells do, in principal components; of
+        real cells, that of held-out ones that meet the target, None where these are too few.
     unreal_codes
-        The same in the model's codes, before counts are drawn; None where codes are not known.
+        The same in the model's codes, before counts are drawn.
     auc
         How well a forest tells them from the real cells of their neighbourhood (0.5: not at all).
     diversity
@@ -41,7 +42,7 @@ class Figures:
     n: int
     met: float
     rows: tuple[float, ...]
-    unreal: float
+    unreal: float | None
     auc: float | None = None
     diversity: float | None = None
     energy: float | None = None
