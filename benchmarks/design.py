@@ -40,7 +40,8 @@ from scdiff_core.target import parse
 from scdiff_core.workspace import Workspace, write_json
 
 CELLS = 512
-FREE = 20_000  # cells that the model makes without being asked for anything
+FREE, FREE_TRUTH = 20_000, 200_000  # cells that the model makes without being asked; where they stand for the truth
+AT_ONCE = 2000
 TRUE = 3000  # of the truth that are held against
 CANDIDATES, HIGHEST_CORRELATION = 150, 0.4
 
@@ -93,14 +94,15 @@ def meet(rows: list[Row], levels: dict[str, np.ndarray]) -> np.ndarray:
 def free(case: data.Case) -> tuple[torch.Tensor, float]:
     """Return codes [N, D] of cells that the model makes without demands, and the CPU seconds that a cell takes."""
     model, generator = case.model, torch.Generator().manual_seed(case.seed)
+    n = FREE_TRUTH if case.truth is None else FREE
     began = time.process_time()
-    codes, conts = conditions(model, GenerateConfig(run=model.run, n_cells=FREE), generator)
+    codes, conts = conditions(model, GenerateConfig(run=model.run, n_cells=n), generator)
     walk, parts = sampler.make("sde", model.denoiser, model.denoiser.schedule, 20), []
-    for first in range(0, FREE, 2000):
-        condition = condition_of(model, codes[first:first + 2000], conts[first:first + 2000])
+    for first in range(0, n, AT_ONCE):
+        condition = condition_of(model, codes[first:first + AT_ONCE], conts[first:first + AT_ONCE])
         with torch.no_grad():
             parts.append(walk.sample(walk.start(len(condition), model.codec.n_dims, generator), condition, generator))
-    return torch.cat(parts).float(), (time.process_time() - began) / FREE
+    return torch.cat(parts).float(), (time.process_time() - began) / n
 
 
 def as_real(case: data.Case, z: torch.Tensor) -> Denoised:
@@ -138,7 +140,7 @@ def methods(case: data.Case, real: Denoised, rows: list[Row], loose: tuple[torch
     fits = meet(rows, as_real(case, codes).levels(tuple(r["gene"] for r in rows)))
     if fits.any():
         made["rejection"] = (codes[torch.from_numpy(fits)][:CELLS], 1.0, a_cell * CELLS / fits.mean(),
-                             {"found": int(fits.sum()), "note": f"{int(fits.sum())} of {FREE:,} draws"})
+                             {"found": int(fits.sum()), "note": f"{int(fits.sum())} of {len(codes):,} draws"})
     return made
 
 
