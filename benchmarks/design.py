@@ -117,7 +117,7 @@ def cell_points(case: data.Case, z: torch.Tensor, seed: int) -> np.ndarray:
     return case.prepared.project(log1p_of(case.model, values, totals))
 
 
-def methods(case: data.Case, real: Denoised, rows: list[Row], loose: tuple[torch.Tensor, float],
+def methods(case: data.Case, real: Denoised, coded: Ground, rows: list[Row], loose: tuple[torch.Tensor, float],
             ) -> dict[str, tuple[torch.Tensor, float, float, dict[str, Any]]]:
     """Return for each method its codes, the share that meets the target, CPU seconds, and what else is to be said."""
     target, made = parse({"genes": rows}), {}
@@ -125,7 +125,7 @@ def methods(case: data.Case, real: Denoised, rows: list[Row], loose: tuple[torch
         config = DesignConfig(run=case.model.run, target=target, n_cells=CELLS, method=method,  # type: ignore[arg-type]
                               seed=case.seed)
         began, clock = time.process_time(), time.perf_counter()
-        found = follow(design(case.model, real, config), lambda step, share: None)
+        found = follow(design(case.model, real, config, None, coded), lambda step, share: None)
         seconds, wall = time.process_time() - began, time.perf_counter() - clock
         z = found.z[torch.from_numpy(found.met)] if found.met.any() else found.z
         made[name] = (z, float(found.met.mean()), seconds, {"ancestors": found.ancestors, "wall_s": wall,
@@ -177,7 +177,7 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
                 again = cell_points(case, truth.z[torch.from_numpy(fits[:half])], case.seed)
                 out.append({**base, "method": "codec alone", "hits": 1.0, **figures(
                     again, real_mild[:half], real_points, real_mild, ground, n)})
-        for name, (z, hits, seconds, more) in methods(case, real, rows, loose).items():
+        for name, (z, hits, seconds, more) in methods(case, real, coded, rows, loose).items():
             points, mild = cell_points(case, z, case.seed), mild_of(case.model, case.prepared, z)
             own = figures(points, mild, real_points, real_mild, ground, n)
             apart = float((coded.look(z.numpy())[0] > coded.limit).mean())

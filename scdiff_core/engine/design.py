@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scdiff_core.analysis.design import feasibility
+from scdiff_core.analysis.design.figures_of import Ground
 from scdiff_core.config import GenerateConfig
 from scdiff_core.data.chosen import evenly
 from scdiff_core.diffusion.denoiser import Preconditioned
@@ -111,14 +112,17 @@ class Task:
     fits: np.ndarray  # bool [N] of the real cells: of the type that is asked for
 
 
-def design(model: Model, real: Denoised, config: DesignConfig,
-           begin: Begin | None = None) -> Generator[DesignProgress, None, Designed]:
+def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | None = None,
+           ground: Ground | None = None) -> Generator[DesignProgress, None, Designed]:
     """Sample codes that meet a target; the generator's return value is `Designed`. Closing it lets go at once.
 
     Parameters
     ----------
     begin
         The cells to start from where the target has a `start`.
+    ground
+        Real codes; of cells that begin from noise no more will lie far from them than of held-out ones, as far as
+        others meet the target and can take their place. None: they are taken as they come.
 
     Raises
     ------
@@ -151,7 +155,7 @@ def design(model: Model, real: Denoised, config: DesignConfig,
         if sum(int(np.isfinite(k.weight).sum()) for k in kept) >= n:
             break
     yield DesignProgress(total, total, kept[-1].z)
-    return _choose(kept, n, task, generator, begin, None if begin is None else move, tried)
+    return _choose(kept, n, task, generator, begin, None if begin is None else move, tried, ground)
 
 
 def prepare(model: Model, real: Denoised, target: Target, allowed: bool = False) -> Task:
@@ -301,12 +305,14 @@ def _take(last: Particles, codes: np.ndarray, conts: np.ndarray, origin: np.ndar
 
 @torch.no_grad()
 def _choose(kept: list[_Kept], n: int, task: Task, generator: torch.Generator, begin: Begin | None,
-            move: float | None, tried: tuple[tuple[float, float], ...]) -> Designed:
+            move: float | None, tried: tuple[tuple[float, float], ...], ground: Ground | None) -> Designed:
     """Draw n cells by their weights, none twice; where too few meet the target, the nearest to it fill up."""
     z = torch.cat([k.z for k in kept])
     weight = np.concatenate([k.weight for k in kept])
     ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
     codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
+    if ground is not None and begin is None and np.isfinite(weight).any():
+        weight = ground.believable(z.cpu().numpy(), weight)
     margins = task.objective.all_margins(z).cpu().numpy()
     order = draw(torch.from_numpy(weight), n, generator).numpy()
     if len(order) < n:

@@ -126,7 +126,7 @@ def design_cells(bench: Bench, config: DesignConfig, chosen: np.ndarray | None =
     start = config.target.start
     begin = None if start is None else begin_of(bench, start, chosen)
     began = time.monotonic()
-    steps = design(model, real, config, begin)
+    steps = design(model, real, config, begin, bench.codes)
     step = None
     while True:
         try:

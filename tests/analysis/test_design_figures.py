@@ -31,6 +31,20 @@ def test_one_real_cell_in_twenty_looks_unreal_and_far_ones_all_do(ground):
     assert far.unreal > 0.95 and far.auc > 0.95 and far.energy is None and "no real cell" in far.note
 
 
+def test_no_more_cells_are_taken_that_look_unreal_than_real_ones_do(ground):
+    rng = np.random.default_rng(2)
+    points = np.vstack([rng.normal(size=(60, 5)) * 0.3, rng.normal(size=(40, 5)) + 9])
+    log_weight = np.log(rng.uniform(0.5, 1.5, 100))
+    log_weight[[0, 99]] = -np.inf
+    found = ground.believable(points, log_weight)
+    share = np.exp(found) / np.exp(found).sum()
+    assert share[60:].sum() == pytest.approx(0.05)
+    assert found[:60] == pytest.approx(log_weight[:60])  # and within each kind the weights stay in proportion
+    assert np.ptp(found[60:99] - log_weight[60:99]) == pytest.approx(0) and np.isneginf(found[[0, 99]]).all()
+    assert (ground.believable(points[:60], log_weight[:60]) == log_weight[:60]).all()  # none is far
+    assert (ground.believable(points[60:], log_weight[60:]) == log_weight[60:]).all()  # all are
+
+
 def test_training_cells_are_not_their_own_neighbours(ground):
     own = np.arange(500)
     cells = ground.train[own]

@@ -165,6 +165,7 @@ def test_selection_from_the_server_is_shown_and_the_view_stays(browser_page: Pag
     assert float(canvas.get_attribute("data-zoom") or "nan") == pytest.approx(1.35)
     # in the table as well
     page.get_by_role("button", name="Numbers of cells as a table").click()
+    page.locator(".cc-table caption").get_by_text("100 selected").wait_for()  # it follows the picture a little later
     rows = [" ".join(text.split()) for text in page.locator(".cc-table tbody tr").all_inner_texts()]
     assert rows == ["B cell 200 30 34", "T cell 200 30 33", "NK 200 30 33", "all 600 90 100"]
     page.keyboard.press("Escape")

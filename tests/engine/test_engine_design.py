@@ -147,6 +147,17 @@ def test_too_few_held_out_cells_tell_nothing_of_real_ones(bench):
     assert ",," in reports.figures_table(report).splitlines()[2]
 
 
+def test_no_more_designed_cells_look_unreal_in_codes_than_real_ones_do(bench):
+    asked = config_of(128, genes=[{"gene": "CD79A", "top": 0.1}])
+
+    def beyond(ground):
+        cells = follow(design(bench.model, bench.real, asked, None, ground), lambda step, share: None)
+        assert cells.met.all() and len(cells.z) == 128
+        return (bench.codes.look(cells.z.numpy())[0] > bench.codes.limit).mean()
+
+    assert beyond(bench.codes) <= min(0.08, beyond(None))
+
+
 def test_an_edit_meets_the_rows_and_cells_that_do_already_stay(demo):
     task = prepare(*demo, parse({"genes": [{"gene": "CD79A", "top": 0.3}]}))
     z = demo[1].z[:100]

@@ -61,6 +61,19 @@ class Ground:
         return distance, nearest[:, int(own):]
 
 
+    def believable(self, points: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
+        """Return log weights [n] of points [n, P] under which no more of them look unreal than of held-out cells.
+
+        Points of no weight (-inf) keep none; where all lie beyond the limit, nothing can take their place.
+        """
+        beyond = self.look(points)[0] > self.limit
+        weight = np.exp(log_weight - np.max(log_weight, initial=-np.inf, where=np.isfinite(log_weight)))
+        far, near = float(weight[beyond].sum()), float(weight[~beyond].sum())
+        if not near or far * LIMIT <= near * (1 - LIMIT):
+            return log_weight
+        return np.where(beyond, log_weight + np.log(near * (1 - LIMIT) / (far * LIMIT)), log_weight)
+
+
 def neighbour_distance(points: np.ndarray, train: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance [n] to the k-th nearest of the training points (Euclidean), and the k nearest [n, k]."""
     from sklearn.neighbors import NearestNeighbors
