@@ -122,7 +122,7 @@ def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | No
         The cells to start from where the target has a `start`.
     ground
         Real codes; of cells that begin from noise no more will lie far from them than of held-out ones, as far as
-        others meet the target and can take their place. None: they are taken as they come.
+        others meet the target and can take their place (see `Ground.exchange`). None: they are taken as they come.
 
     Raises
     ------
@@ -311,10 +311,11 @@ def _choose(kept: list[_Kept], n: int, task: Task, generator: torch.Generator, b
     weight = np.concatenate([k.weight for k in kept])
     ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
     codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
-    if ground is not None and begin is None and np.isfinite(weight).any():
-        weight = ground.believable(z.cpu().numpy(), weight)
     margins = task.objective.all_margins(z).cpu().numpy()
     order = draw(torch.from_numpy(weight), n, generator).numpy()
+    if ground is not None and begin is None and len(order) == n:
+        spare = np.setdiff1d(np.flatnonzero(weight >= weight[order].min()), order)
+        order = ground.exchange(z.cpu().numpy(), order, spare)
     if len(order) < n:
         short = np.minimum(margins[:, task.objective.hard.cpu().numpy()], 0).sum(axis=1)
         rest = np.flatnonzero(~np.isfinite(weight))

@@ -31,18 +31,25 @@ def test_one_real_cell_in_twenty_looks_unreal_and_far_ones_all_do(ground):
     assert far.unreal > 0.95 and far.auc > 0.95 and far.energy is None and "no real cell" in far.note
 
 
-def test_no_more_cells_are_taken_that_look_unreal_than_real_ones_do(ground):
+def test_cells_that_look_unreal_are_exchanged_for_the_nearest_that_do_not(ground):
     rng = np.random.default_rng(2)
-    points = np.vstack([rng.normal(size=(60, 5)) * 0.3, rng.normal(size=(40, 5)) + 9])
-    log_weight = np.log(rng.uniform(0.5, 1.5, 100))
-    log_weight[[0, 99]] = -np.inf
-    found = ground.believable(points, log_weight)
-    share = np.exp(found) / np.exp(found).sum()
-    assert share[60:].sum() == pytest.approx(0.05)
-    assert found[:60] == pytest.approx(log_weight[:60])  # and within each kind the weights stay in proportion
-    assert np.ptp(found[60:99] - log_weight[60:99]) == pytest.approx(0) and np.isneginf(found[[0, 99]]).all()
-    assert (ground.believable(points[:60], log_weight[:60]) == log_weight[:60]).all()  # none is far
-    assert (ground.believable(points[60:], log_weight[60:]) == log_weight[60:]).all()  # all are
+    side = np.eye(5)[0]
+    points = rng.normal(size=(140, 5)) * 0.2 + np.repeat([1.2, -1.2, 7.0, -7.0], [80, 20, 30, 10])[:, None] * side
+    chosen, spare = np.r_[0:40, 80:90, 100:140], np.r_[40:80, 90:100]  # from 100 on they lie far from real cells
+    found = ground.exchange(points, chosen, spare)
+    gone = found != chosen
+    assert (chosen[gone] >= 100).all() and np.isin(found[gone], spare).all() and len(np.unique(found)) == len(chosen)
+    assert (ground.look(points[found])[0] > ground.limit).sum() == int(0.05 * len(chosen))
+    assert (np.sign(points[found, 0]) == np.sign(points[chosen, 0])).all()  # both kinds keep their share
+
+
+def test_nothing_is_exchanged_where_it_need_not_or_cannot_be(ground):
+    points = np.vstack([np.zeros((60, 5)), np.full((40, 5), 9.0)])
+    few = np.r_[0:57, 97:100]
+    assert (ground.exchange(points, few, np.r_[57:60]) == few).all()  # no more than of held-out cells
+    assert (ground.exchange(points, np.r_[60:80], np.r_[80:100]) == np.r_[60:80]).all()  # nothing better
+    found = ground.exchange(points, np.r_[60:80], np.r_[0:5, 80:100])
+    assert np.isin(found, np.r_[0:5]).sum() == 5 and len(np.unique(found)) == 20  # as far as it goes
 
 
 def test_training_cells_are_not_their_own_neighbours(ground):

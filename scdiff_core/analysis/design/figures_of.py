@@ -60,18 +60,27 @@ class Ground:
         distance, nearest = neighbour_distance(points, self.train, K + own)
         return distance, nearest[:, int(own):]
 
+    def exchange(self, points: np.ndarray, chosen: np.ndarray, spare: np.ndarray) -> np.ndarray:
+        """Return `chosen` rows of points [n, P] with `spare` ones in the place of some that look unreal.
 
-    def believable(self, points: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
-        """Return log weights [n] of points [n, P] under which no more of them look unreal than of held-out cells.
-
-        Points of no weight (-inf) keep none; where all lie beyond the limit, nothing can take their place.
+        As far as these go, no more are left than of held-out cells. Each that goes is followed by the one nearest to
+        it, so that every kind of cell keeps its share: by weights alone a rare kind, of which real cells are few and
+        far between, would vanish.
         """
+        from sklearn.neighbors import NearestNeighbors
+
         beyond = self.look(points)[0] > self.limit
-        weight = np.exp(log_weight - np.max(log_weight, initial=-np.inf, where=np.isfinite(log_weight)))
-        far, near = float(weight[beyond].sum()), float(weight[~beyond].sum())
-        if not near or far * LIMIT <= near * (1 - LIMIT):
-            return log_weight
-        return np.where(beyond, log_weight + np.log(near * (1 - LIMIT) / (far * LIMIT)), log_weight)
+        far, near = np.flatnonzero(beyond[chosen]), spare[~beyond[spare]]
+        excess = min(len(far) - int((1 - LIMIT) * len(chosen)), len(near))
+        if excess <= 0:
+            return chosen
+        chosen, free = chosen.copy(), np.ones(len(near), bool)
+        apart = NearestNeighbors(n_neighbors=1).fit(points[near]).kneighbors(points[chosen[far]])[0][:, 0]
+        for i in far[np.argsort(apart, kind="stable")][:excess]:
+            distance = np.where(free, ((points[near] - points[chosen[i]]) ** 2).sum(axis=1), np.inf)
+            taken = int(np.argmin(distance))
+            chosen[i], free[taken] = near[taken], False
+        return chosen
 
 
 def neighbour_distance(points: np.ndarray, train: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
