@@ -35,7 +35,7 @@ DATASETS = ("pbmc3k_counts.h5ad", "kang_ifnb_counts.h5ad", "pancreas_e15_timecou
 # what a trained model and its cells follow from, and what their report does
 LEARN = ("keys.py", "data", "diffusion", "nn", "engine")
 LEARN_NOT = ("presets.py", "preview.py", "worker.py", "outputs.py", "run_job.py", "estimate.py", "report", "design",
-             "realism", "latent_edit", "custom", "objective", "denoised", "routes", "twisted")
+             "realism", "side_effects", "latent_edit", "custom", "objective", "denoised", "routes", "twisted")
 JUDGE = ("keys.py", "analysis", "engine/outputs.py")
 
 

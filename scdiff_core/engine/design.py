@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scdiff_core.analysis.design import feasibility
 from scdiff_core.analysis.design.figures_of import Ground
 from scdiff_core.config import GenerateConfig
 from scdiff_core.data.chosen import evenly
@@ -19,11 +17,13 @@ from scdiff_core.diffusion.sampler import DDPM
 from scdiff_core.diffusion.schedule import Karras
 from scdiff_core.diffusion.twist import unknown_at
 from scdiff_core.diffusion.twist_calibration import calibrate
-from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC, draw
+from scdiff_core.diffusion.twisted import GradientGuidance, Particles, TwistedSMC
 from scdiff_core.engine import custom
 from scdiff_core.engine.denoised import Denoised
+from scdiff_core.engine.design_choice import choose, take
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.design_live import facts
+from scdiff_core.engine.designed import Begin, Designed, DesignProgress, Task
 from scdiff_core.engine.generate import conditions
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import TargetObjective, Types
@@ -42,74 +42,6 @@ MEASURED = 512  # real cells on which the denoiser's error is measured
 MOVES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)  # how far cells are moved, in search of the least that suffices
 PILOT, PILOT_STEPS = 256, 15  # particles and steps of that search
 ENOUGH, KEPT = 0.9, 0.25  # share of the pilot that has to meet the target, and of its cells that have to be left
-
-
-@dataclass(frozen=True)
-class DesignProgress:
-    """Steps done of all steps, and the estimates of clean codes there [N, D], for a live view."""
-
-    done: int
-    total: int
-    z: Tensor
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Cells to start from: codes [m, D], conditions, and which cells of the dataset these are, int64 [m]."""
-
-    z: Tensor
-    codes: np.ndarray
-    conts: np.ndarray
-    rows: np.ndarray
-
-
-@dataclass(frozen=True)
-class Designed:
-    """Codes of designed cells.
-
-    Attributes
-    ----------
-    z
-        [n, D], those that meet every hard row first.
-    met
-        Which meet every hard row, bool [n].
-    margins
-        By how much each row is met, log1p [n, R].
-    codes, conts
-        Their conditions, as `engine.generate.conditions` gives them.
-    ancestors
-        How many particles of the start the n descend from.
-    target
-        With its levels filled in.
-    feasibility
-        What real cells say of it.
-    start
-        The cell of the dataset that each began from, int64 [n]; None from noise.
-    move, tried
-        How far cells were sent back, and what the search for the least found: (how far, share that met the target).
-    """
-
-    z: Tensor
-    met: np.ndarray
-    margins: np.ndarray
-    codes: np.ndarray
-    conts: np.ndarray
-    ancestors: int
-    target: Target
-    feasibility: feasibility.Feasibility
-    start: np.ndarray | None = None
-    move: float | None = None
-    tried: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """A target ready to be sampled: its levels filled in, its objective, and what real cells say of it."""
-
-    target: Target
-    objective: TargetObjective
-    feasibility: feasibility.Feasibility
-    fits: np.ndarray  # bool [N] of the real cells: of the type that is asked for
 
 
 def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | None = None,
@@ -150,12 +82,12 @@ def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | No
             x, condition, origin = _from_cells(model, begin, move, size, generator)
             codes, conts = begin.codes[origin], begin.conts[origin]
         walk = _walk(smc, config, x, condition, task, generator, move, begin is None)
-        kept.append(_take((yield from _to_the_end(walk, done, total)), codes, conts, origin))
+        kept.append(take((yield from _to_the_end(walk, done, total)), codes, conts, origin))
         done += config.steps
         if sum(int(np.isfinite(k.weight).sum()) for k in kept) >= n:
             break
     yield DesignProgress(total, total, kept[-1].z)
-    return _choose(kept, n, task, generator, begin, None if begin is None else move, tried, ground)
+    return choose(kept, n, task, generator, begin, None if begin is None else move, tried, ground)
 
 
 def prepare(model: Model, real: Denoised, target: Target, allowed: bool = False) -> Task:
@@ -284,42 +216,3 @@ def _least(model: Model, real: Denoised, task: Task, config: DesignConfig, begin
         if (good.mean() >= ENOUGH and left >= KEPT) or i == len(MOVES) - 1:
             break
     return tried[-1][0], tuple(tried)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    z: Tensor
-    weight: np.ndarray
-    ancestor: np.ndarray
-    codes: np.ndarray
-    conts: np.ndarray
-    origin: np.ndarray
-
-
-def _take(last: Particles, codes: np.ndarray, conts: np.ndarray, origin: np.ndarray) -> _Kept:
-    """Return the end of a round; a resampled particle has the conditions of its ancestor."""
-    ancestor = last.ancestor.cpu().numpy()
-    return _Kept(last.x0_hat, last.log_weight.cpu().numpy(), ancestor, codes[ancestor], conts[ancestor],
-                 origin[ancestor])
-
-
-@torch.no_grad()
-def _choose(kept: list[_Kept], n: int, task: Task, generator: torch.Generator, begin: Begin | None,
-            move: float | None, tried: tuple[tuple[float, float], ...], ground: Ground | None) -> Designed:
-    """Draw n cells by their weights, none twice; where too few meet the target, the nearest to it fill up."""
-    z = torch.cat([k.z for k in kept])
-    weight = np.concatenate([k.weight for k in kept])
-    ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
-    codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
-    margins = task.objective.all_margins(z).cpu().numpy()
-    order = draw(torch.from_numpy(weight), n, generator).numpy()
-    if ground is not None and begin is None and len(order) == n:
-        spare = np.setdiff1d(np.flatnonzero(weight >= weight[order].min()), order)
-        order = ground.exchange(z.cpu().numpy(), order, spare)
-    if len(order) < n:
-        short = np.minimum(margins[:, task.objective.hard.cpu().numpy()], 0).sum(axis=1)
-        rest = np.flatnonzero(~np.isfinite(weight))
-        order = np.concatenate([order, rest[np.argsort(-short[rest], kind="stable")][:n - len(order)]])
-    return Designed(z[torch.from_numpy(order).to(z.device)], np.isfinite(weight[order]), margins[order], codes[order],
-                    conts[order], len(np.unique(ancestor[order])), task.target, task.feasibility,
-                    None if begin is None else begin.rows[origin[order]], move, tried)

@@ -16,8 +16,9 @@ from scdiff_core import keys
 from scdiff_core.analysis.design.figures_of import Ground
 from scdiff_core.data.prepared import Prepared
 from scdiff_core.engine.denoised import Denoised
-from scdiff_core.engine.design import Begin, Designed, DesignProgress, design, prepare
+from scdiff_core.engine.design import design, prepare
 from scdiff_core.engine.design_config import DesignConfig
+from scdiff_core.engine.designed import Begin, Designed, DesignProgress
 from scdiff_core.engine.generate import assemble
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.realism import Measured, codes_of, ground_of, measure, sampled

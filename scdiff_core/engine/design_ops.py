@@ -16,10 +16,10 @@ from scdiff_core.analysis.design import pictures, programs_of, propose
 from scdiff_core.analysis.design.feasibility import met_rows
 from scdiff_core.data.embed import Landmarks
 from scdiff_core.engine import custom, design_set, outputs
-from scdiff_core.engine.design import DesignProgress
 from scdiff_core.engine.design_cells import Bench, design_cells
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.design_live import Facts, facts
+from scdiff_core.engine.designed import DesignProgress
 from scdiff_core.engine.realism import log1p_of, sampled
 from scdiff_core.engine.steps import follow
 from scdiff_core.errors import ScdiffError

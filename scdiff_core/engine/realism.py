@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 from scdiff_core import keys
-from scdiff_core.analysis import differential
-from scdiff_core.analysis.design import feasibility, programs_of
+from scdiff_core.analysis.design import feasibility
 from scdiff_core.analysis.design import report as reports
 from scdiff_core.analysis.design.figures_of import Ground, energy_distance, figures_of, spread
 from scdiff_core.analysis.design.report import DesignReport
 from scdiff_core.analysis.metrics import subsample
 from scdiff_core.data.prepared import Prepared, to_log1p
 from scdiff_core.engine.denoised import Denoised, levels
-from scdiff_core.engine.design import Designed, Task
+from scdiff_core.engine.designed import Designed, Task
 from scdiff_core.engine.generate import DECODE, sparse
 from scdiff_core.engine.latent_edit import edit
 from scdiff_core.engine.model import Model
+from scdiff_core.engine.side_effects import COMPARED, programs, reference_of, side_effects
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-EDITED, COMPARED, SHOWN = 512, 2000, 5000  # cells that are edited, compared with, and drawn
-SIDE_EFFECTS, OFTEN, LABELS = 100, 20, 12
+EDITED, SHOWN = 512, 5000  # cells that are edited, and drawn
+OFTEN, LABELS = 20, 12
 FEW_HALVES = 60  # real cells that meet the target, for one half of them to be held against the other
 ODD_HALF = 0.2  # share of real cells among which a neighbour's label is one that says something
 
@@ -133,7 +133,7 @@ def measure(model: Model, prepared: Prepared, real: Denoised, held_out: Denoised
                                       energy=energy_distance(a, b), diversity=spread(a) / spread(b), unreal_codes=0.05,
                                       note="one half of the real cells that meet the target against the other"))
     yield 0.8
-    reference, words = _reference(prepared, real, task, made, seed)
+    reference, words = reference_of(prepared, real, task, made, seed)
     report = DesignReport(
         words=reports.sentence(int(made.met.sum()), len(made.met), unreal, made.feasibility.to_dict()),
         n_cells=len(made.met), met=int(made.met.sum()), ancestors=made.ancestors, seconds=round(seconds, 2),
@@ -141,7 +141,7 @@ def measure(model: Model, prepared: Prepared, real: Denoised, held_out: Denoised
                    for row, share in zip(made.feasibility.rows, figures.rows, strict=True)),
         feasibility=made.feasibility.to_dict(), figures=tuple(shares), unreal_limit=ground.limit,
         side_effects=side_effects(adata, prepared, reference, made.target.needed()), reference=words,
-        programs=_programs(adata, prepared, reference, made, sets),
+        programs=programs(adata, prepared, reference, made, sets),
         neighbours=_neighbours(prepared, ground, nearest, knn), moved=_moved(model, prepared, real, made),
         warnings=_warnings(made, unreal))
     shown = subsample(len(real), SHOWN, np.random.default_rng(seed))
@@ -178,17 +178,6 @@ def _beyond(codes: Ground, z: Tensor) -> float:
     return float((codes.look(points)[0] > codes.limit).mean()) if len(points) else 0.0
 
 
-def _programs(adata: AnnData, prepared: Prepared, reference: np.ndarray, made: Designed,
-              sets: Mapping[str, tuple[str, ...]] | None) -> tuple[dict[str, Any], ...]:
-    """Return how far the programs of the target, and other gene sets, differ from the reference (rows)."""
-    asked = {row.program: row.members for row in made.target.programs}
-    if not asked and not sets:
-        return ()
-    designed, real = (np.asarray(x.mean(axis=0), float).ravel()
-                      for x in (adata.layers[keys.LOG1P], prepared.log1p(reference)))
-    return programs_of.compare(designed, real, prepared.genes.tolist(), asked, sets)
-
-
 def _values(made: Designed, levels: dict[str, np.ndarray], n: int) -> np.ndarray:
     values = [feasibility.values_of(row, levels) for row in made.target.rows]
     return np.stack(values, 1) if values else np.zeros((n, 0))
@@ -208,47 +197,6 @@ def _edited(model: Model, prepared: Prepared, real: Denoised, task: Task, made: 
     z = edit(task.objective, real.z[torch.from_numpy(chosen).to(real.z.device)])
     values = task.objective.values(z).detach().cpu().numpy()
     return prepared.project(log1p_of(model, *sampled(model, z, generator))), values, z
-
-
-def _reference(prepared: Prepared, real: Denoised, task: Task, made: Designed, seed: int) -> tuple[np.ndarray, str]:
-    """Return the real cells that side effects are told against, as rows of the dataset, and what they are."""
-    if made.start is not None:
-        rows = np.unique(made.start)
-        return rows, f"the {len(rows):,} cells that these began from"
-    rng = np.random.default_rng(seed)
-    if made.target.cell_type is not None:
-        rows = real.rows[np.flatnonzero(task.fits)]
-        return rows[subsample(len(rows), COMPARED, rng)], f"real cells of {made.target.cell_type}"
-    role = prepared.roles.cell_type
-    if role is None:
-        return real.rows[subsample(len(real), COMPARED, rng)], "all real cells"
-    # as many of each type as the designed cells were asked to be
-    column = [c.column for c in prepared.vocab.categorical].index(role)
-    codes, counts = np.unique(made.codes[:, column], return_counts=True)
-    drawn = [rng.choice(pool, n, replace=n > len(pool)) for code, n in zip(codes, counts, strict=True)
-             if len(pool := real.rows[real.codes[:, column] == code])]
-    return (np.concatenate(drawn) if drawn else real.rows), "real cells of the same types"
-
-
-def side_effects(adata: AnnData, prepared: Prepared, reference: np.ndarray, asked: tuple[str, ...],
-                 most: int = SIDE_EFFECTS) -> tuple[dict[str, Any], ...]:
-    """Return the genes that differ most between designed cells and real ones (rows), those asked for marked.
-
-    The Wilcoxon test of `analysis.differential`; empty where a side has too few cells.
-    """
-    if min(adata.n_obs, len(reference)) < differential.LEAST:
-        return ()
-    table = differential.compare(adata.layers[keys.LOG1P], prepared.log1p(reference), prepared.genes)
-    table = table[table["pval_adj"] < 0.05]
-    table = table.loc[table["score"].abs().sort_values(ascending=False).index[:most]]
-    return tuple({"gene": str(r["gene"]), "log2fc": _finite(float(r["log2fc"])), "score": float(r["score"]),
-                  "pval_adj": float(r["pval_adj"]), "mean_designed": float(r["mean_a"]),
-                  "mean_reference": float(r["mean_b"]), "asked": r["gene"] in asked}
-                 for r in table.to_dict("records"))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _neighbours(prepared: Prepared, ground: Ground, nearest: np.ndarray, knn: np.ndarray) -> dict[str, Any]:

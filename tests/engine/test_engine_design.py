@@ -13,9 +13,10 @@ from scdiff_core.analysis.design import report as reports
 from scdiff_core.config import Roles
 from scdiff_core.engine import outputs
 from scdiff_core.engine.denoised import Denoised, levels
-from scdiff_core.engine.design import Begin, design, prepare
+from scdiff_core.engine.design import design, prepare
 from scdiff_core.engine.design_cells import Bench, begin_of, design_cells
 from scdiff_core.engine.design_config import DesignConfig
+from scdiff_core.engine.designed import Begin
 from scdiff_core.engine.latent_edit import edit
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import Types
