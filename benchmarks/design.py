@@ -30,9 +30,9 @@ from scdiff_core.analysis.design.figures_of import Ground, spread
 from scdiff_core.config import GenerateConfig
 from scdiff_core.diffusion import sampler
 from scdiff_core.engine.denoised import Denoised
-from scdiff_core.engine.design import condition_of, design, prepare
+from scdiff_core.engine.design import design, prepare
 from scdiff_core.engine.design_config import DesignConfig
-from scdiff_core.engine.generate import conditions
+from scdiff_core.engine.generate import condition_of, conditions
 from scdiff_core.engine.latent_edit import edit
 from scdiff_core.engine.realism import codes_of, ground_of, log1p_of, mild_of, sampled
 from scdiff_core.engine.steps import follow

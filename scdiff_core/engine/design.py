@@ -23,8 +23,9 @@ from scdiff_core.engine.denoised import Denoised
 from scdiff_core.engine.design_choice import choose, take
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.design_live import facts
+from scdiff_core.engine.design_plain import is_common, wait
 from scdiff_core.engine.designed import Begin, Designed, DesignProgress, Task
-from scdiff_core.engine.generate import conditions
+from scdiff_core.engine.generate import condition_of, conditions
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import TargetObjective, Types
 from scdiff_core.engine.train_diffusion import SCHEDULE as LEARNT
@@ -47,6 +48,9 @@ ENOUGH, KEPT = 0.9, 0.25  # share of the pilot that has to meet the target, and 
 def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | None = None,
            ground: Ground | None = None) -> Generator[DesignProgress, None, Designed]:
     """Sample codes that meet a target; the generator's return value is `Designed`. Closing it lets go at once.
+
+    Cells are steered to it by twisted sequential Monte Carlo; with the same method, cells that meet a common target are
+    waited for (`design_plain`).
 
     Parameters
     ----------
@@ -73,6 +77,10 @@ def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | No
         asked = task.target.start.move if task.target.start is not None else None
         move, tried = (asked, ()) if asked is not None else (yield from _least(model, real, task, config, begin))
     total = ROUNDS * config.steps
+    if begin is None and config.method == "smc" and is_common(task):
+        plain = yield from wait(model, task, n, config.steps, total, generator)
+        if plain is not None:
+            return choose([plain], n, task, generator, None, None, (), ground)
     smc = _sampler(model, real, config, config.steps, move, None if begin is not None else task)
     for _ in range(ROUNDS):
         if begin is None:
@@ -153,12 +161,6 @@ def _to_the_end(walk: Iterator[Particles], done: int, total: int,
 def exploding(model: Model) -> Preconditioned:
     """Return the denoiser under the schedule that designs go by; one network serves every schedule."""
     return Preconditioned(model.denoiser.network, SCHEDULE, model.denoiser.preconditioning)
-
-
-def condition_of(model: Model, codes: np.ndarray, conts: np.ndarray) -> Condition:
-    """Return conditions as `engine.generate.conditions` gives them, for a denoiser."""
-    sizes = tuple(len(c.values) for c in model.vocab.categorical)
-    return Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(model.device)
 
 
 def _from_noise(model: Model, smc: TwistedSMC, task: Task, size: int, generator: torch.Generator,

@@ -124,7 +124,6 @@ def draw_cells(model: Model, codes: np.ndarray, conts: np.ndarray, how: Generate
         What is not drawn in the plain way.
     """
     plain = None if plan.denoiser is not None else guided(model, how)
-    sizes = tuple(len(c.values) for c in model.vocab.categorical)
     starts = range(0, len(codes), CHUNK)
     total, done = len(starts) * (how.steps + 1), 0
     values: list[sp.csr_matrix] = []
@@ -134,7 +133,7 @@ def draw_cells(model: Model, codes: np.ndarray, conts: np.ndarray, how: Generate
         denoiser = plain if plan.denoiser is None else plan.denoiser(rows)
         assert denoiser is not None
         walk = sampler.make(how.sampler, denoiser, model.denoiser.schedule, how.steps, how.eta, plan.t)
-        condition = Condition(torch.from_numpy(codes[rows]), torch.from_numpy(conts[rows]), sizes).to(model.device)
+        condition = condition_of(model, codes[rows], conts[rows])
         if plan.z is None:
             z = walk.start(len(condition), model.codec.n_dims, generator, model.device)
         else:
@@ -166,6 +165,12 @@ def sparse(values: np.ndarray) -> sp.csr_matrix:
     starts = np.searchsorted(at, np.arange(n + 1) * g)
     columns = at - np.repeat(np.arange(n) * g, np.diff(starts))
     return sp.csr_matrix((values.reshape(-1)[at], columns.astype(np.int32), starts.astype(np.int32)), shape=(n, g))
+
+
+def condition_of(model: Model, codes: np.ndarray, conts: np.ndarray) -> Condition:
+    """Return conditions as `engine.generate.conditions` gives them, for a denoiser."""
+    sizes = tuple(len(c.values) for c in model.vocab.categorical)
+    return Condition(torch.from_numpy(codes), torch.from_numpy(conts), sizes).to(model.device)
 
 
 def conditions(model: Model, config: GenerateConfig, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:

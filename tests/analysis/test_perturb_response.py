@@ -246,3 +246,8 @@ def test_programs_are_found_and_noise_is_not() -> None:
     found = programs_of_arms.fit_programs(basis, y, programs_of_arms.start(y), sparse=True)
     mean = programs_of_arms.decompose(basis, y, found).mean(np.eye(60))
     assert agree(mean.ravel(), (scores @ loadings).ravel()) > 0.97
+
+
+def test_few_left_out_arms_are_held_at_a_higher_level():
+    levels = [interval.level_of(n) for n in (3, 8, 24, 40, 400)]
+    assert levels == pytest.approx([0.925, 0.925, 0.9 * 24.5 / 24, 0.9 * 40.5 / 40, 0.9 * 400.5 / 400])

@@ -10,13 +10,15 @@ import torch
 
 from scdiff_core import demo_model
 from scdiff_core.analysis.design import report as reports
-from scdiff_core.config import Roles
-from scdiff_core.engine import outputs
+from scdiff_core.config import GenerateConfig, Roles
+from scdiff_core.diffusion import sampler
+from scdiff_core.engine import design_plain, outputs
 from scdiff_core.engine.denoised import Denoised, levels
 from scdiff_core.engine.design import design, prepare
 from scdiff_core.engine.design_cells import Bench, begin_of, design_cells
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.designed import Begin
+from scdiff_core.engine.generate import condition_of, conditions
 from scdiff_core.engine.latent_edit import edit
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import Types
@@ -49,8 +51,9 @@ def made(demo, n=64, begin=None, **asked):
     return follow(design(*demo, config_of(n, **asked), begin), lambda step, share: None)
 
 
-def test_hard_rows_are_met_by_every_cell_and_by_many_different_ones(demo):
-    cells = made(demo, genes=[{"gene": "CD79A", "top": 0.1}, {"gene": "CST3", "direction": "down", "level": 1.5}])
+@pytest.mark.parametrize("top", [0.1, 0.02])  # waited for, and steered to
+def test_hard_rows_are_met_by_every_cell_and_by_many_different_ones(demo, top):
+    cells = made(demo, genes=[{"gene": "CD79A", "top": top}, {"gene": "CST3", "direction": "down", "level": 1.5}])
     assert cells.met.all() and (cells.margins >= 0).all() and len(cells.z) == 64
     assert cells.ancestors > 30 and 0 < cells.feasibility.share < 0.2
     index = torch.tensor([list(demo[0].genes).index("CD79A")])
@@ -85,7 +88,9 @@ def test_the_classifier_of_noisy_codes_is_exact_for_normal_classes():
 def test_the_quick_way_and_the_same_seed(demo):
     asked = {"genes": [{"gene": "CD79A", "top": 0.1}]}
     assert made(demo, method="gradient", **asked).met.mean() > 0.5
+    rare = {"genes": [{"gene": "CD79A", "top": 0.02}]}
     assert torch.equal(made(demo, **asked).z, made(demo, **asked).z)
+    assert torch.equal(made(demo, **rare).z, made(demo, **rare).z)
 
 
 def test_cells_are_led_from_where_they_are_no_farther_than_they_must(demo):
@@ -148,8 +153,9 @@ def test_too_few_held_out_cells_tell_nothing_of_real_ones(bench):
     assert ",," in reports.figures_table(report).splitlines()[2]
 
 
-def test_no_more_designed_cells_look_unreal_in_codes_than_real_ones_do(bench):
-    asked = config_of(128, genes=[{"gene": "CD79A", "top": 0.1}])
+@pytest.mark.parametrize("top", [0.1, 0.02])
+def test_no_more_designed_cells_look_unreal_in_codes_than_real_ones_do(bench, top):
+    asked = config_of(128, genes=[{"gene": "CD79A", "top": top}])
 
     def beyond(ground):
         cells = follow(design(bench.model, bench.real, asked, None, ground), lambda step, share: None)
@@ -167,11 +173,42 @@ def test_an_edit_meets_the_rows_and_cells_that_do_already_stay(demo):
     assert (task.objective.all_margins(edited) >= 0).all() and torch.equal(edited[there], z[there])
 
 
-def test_letting_go_in_the_middle_ends_it(demo):
-    steps = design(*demo, config_of(genes=[{"gene": "CD79A"}]))
+@pytest.mark.parametrize(("top", "done"), [(0.1, 7), (0.02, 1)])
+def test_letting_go_in_the_middle_ends_it(demo, top, done):
+    steps = design(*demo, config_of(genes=[{"gene": "CD79A", "top": top}]))
     first = next(steps)
     steps.close()
-    assert first.done == 1 and next(steps, None) is None
+    assert first.done == done and next(steps, None) is None
+
+
+def test_cells_that_are_waited_for_are_those_that_the_model_makes_anyway(demo):
+    asked = {"genes": [{"gene": "CD79A", "top": 0.2}, {"gene": "CD74", "hard": False, "weight": 0.02}]}
+    task = prepare(*demo, parse(asked))
+    generator = torch.Generator().manual_seed(5)
+    wait = design_plain.wait(demo[0], task, 300, 20, 60, generator)
+    kept = follow(wait, lambda step, share: None)
+    assert design_plain.is_common(task) and len(kept.z) >= 390 and (task.objective.margins(kept.z) >= 0).all()
+    assert np.allclose(kept.weight, task.objective.log_weight(kept.z).numpy(), atol=1e-4)
+    weight = np.exp(kept.weight)
+    assert weight.sum() ** 2 / (weight**2).sum() >= 390  # Kish's effective number
+    # as many of each type as among draws that nobody asked anything of
+    codes, conts = conditions(demo[0], GenerateConfig(run="demo", n_cells=8000), generator)
+    model = demo[0]
+    walk = sampler.make("sde", model.denoiser, model.denoiser.schedule, 20)
+    free = walk.sample(walk.start(8000, model.codec.n_dims, generator), condition_of(model, codes, conts), generator)
+    hits = free[(task.objective.margins(free) >= 0).all(1)]
+    types = Types(demo[1].z, demo[1].types)
+
+    def shares(z):
+        return np.bincount(types.log_prob(z).argmax(1).numpy(), minlength=len(types.names)) / len(z)
+
+    assert np.abs(shares(kept.z) - shares(hits)).max() < 0.1
+
+
+def test_waiting_ends_where_it_would_take_long(demo):
+    task = prepare(*demo, parse({"genes": [{"gene": "CD79A", "top": 0.02}]}))
+    wait = design_plain.wait(demo[0], task, 300, 8, 60, torch.Generator().manual_seed(0))
+    assert not design_plain.is_common(task) and follow(wait, lambda step, share: None) is None
 
 
 @pytest.mark.parametrize(("asked", "said"), [

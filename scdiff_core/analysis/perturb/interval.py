@@ -89,10 +89,12 @@ def reach(share: np.ndarray, level: float = LEVEL) -> float:
 def level_of(n: int) -> float:
     """Return the level that n left-out arms must be held at, for one more arm to be held at `LEVEL`.
 
-    The genes of an arm err together, so arms count, not genes, and the next one may be worse than all that were seen:
-    ``LEVEL (n + 1) / n`` (Lee, Barber and Willett 2023, hierarchical conformal prediction), at most half way to 1.
+    The genes of an arm err together, so arms count, not genes, and the next one may be worse than all that were seen.
+    Were nothing of it held, ``LEVEL (n + 1) / n`` would be needed (Lee, Barber and Willett 2023, hierarchical conformal
+    prediction); it is taken to be held half as well as the others, at most a quarter of the way to 1. With the worst
+    case, intervals of simulated screens held .94 where .90 is promised.
     """
-    return min(LEVEL * (n + 1) / n, (1 + LEVEL) / 2)
+    return min(LEVEL * (n + 0.5) / n, LEVEL + (1 - LEVEL) / 4)
 
 
 def calibrate(kinds: list[str], error: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> Calibration:
