@@ -146,27 +146,29 @@ def compare(runs: list[JobDir], titles: dict[str, str]) -> None:
         key="runs_compare",
         persist_state="session",
     )
-    for place, phase in zip(st.columns(len(PHASES)), PHASES, strict=True):
+    told = {r.id: [m for m in r.metrics() if m.get("loss_test") is not None] for r in runs if r.id in chosen}
+    phases = [phase for phase in PHASES if any(m.get("phase") == phase for rows in told.values() for m in rows)]
+    if not phases:
+        st.caption("No curve yet.")
+        return
+    for place, phase in zip(st.columns(max(2, len(phases)))[: len(phases)], phases, strict=True):
         series, positive = [], True
-        for run in (r for r in runs if r.id in chosen):
-            rows = [r for r in run.metrics() if r.get("phase") == phase and r.get("loss_test") is not None]
+        for run, every in told.items():
+            rows = [m for m in every if m.get("phase") == phase]
             if not rows:
                 continue
-            positive = positive and min(r["loss_test"] for r in rows) > 0
-            spec = curve_spec([{**r, "loss_train": None} for r in rows], 0.0, False)
-            series.append(spec["series"][0] | {"name": titles[run.id], "lineStyle": {"width": 2}})
+            positive = positive and min(m["loss_test"] for m in rows) > 0
+            spec = curve_spec([{**m, "loss_train": None} for m in rows], 0.0, False)
+            series.append(spec["series"][0] | {"name": titles[run], "lineStyle": {"width": 2}})
         with place:
             st.markdown(f"**{PHASES[phase]}**, on held-out cells")
-            if series:
-                base = curve_spec([], 0.0, positive)
-                st.echarts_chart(
-                    base | {"series": series, "legend": {"top": 4, "type": "scroll"}},
-                    height=360,
-                    key=f"compare-{phase}",
-                    alt=f"{PHASES[phase]}: error of the chosen runs on held-out cells",
-                )
-            else:
-                st.caption("No curve yet.")
+            base = curve_spec([], 0.0, positive)
+            st.echarts_chart(
+                base | {"series": series, "legend": {"top": 4, "type": "scroll"}},
+                height=360,
+                key=f"compare-{phase}",
+                alt=f"{PHASES[phase]}: error of the chosen runs on held-out cells",
+            )
 
 
 def explore(run: JobDir) -> None:

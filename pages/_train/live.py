@@ -17,7 +17,11 @@ from scdiff_core.figures.palette import colours
 from scdiff_core.jobs import Status
 from scdiff_core.workspace import JobDir, read_json
 
-PHASES = {"codec": "First: describe each cell in a few numbers", "diffusion": "Then: make new cells from them"}
+PHASES = {
+    "codec": "First: describe each cell in a few numbers",
+    "diffusion": "Then: make new cells from them",
+    "sets": "Then: move a set of cells as a perturbation does",
+}
 POINTS = 500  # a curve shows no more than this
 
 
@@ -77,12 +81,13 @@ def show_cells(run: JobDir, active: bool) -> None:
     index = read_json(run.preview / "index.json", {})
     snapshots = [int(s) for s in index.get("snapshots", [])]
     if not (run.preview / "real.npz").exists() or not snapshots:
-        if active:
+        if context.task_of(run) == "perturb":
+            when = " as soon as it is trained" if active else ""
+            st.info(f"This model predicts perturbations: its cells are on the Perturb page{when}.")
+            st.page_link("pages/perturb.py", label="Go to Perturb", icon=":material/arrow_forward:")
+        elif active:
             st.info("The model first learns to describe cells; generated ones appear when the second half begins.")
             st.skeleton(height=420)
-        elif context.task_of(run) == "perturb":
-            st.info("This model predicts perturbations: its cells are on the Perturb page.")
-            st.page_link("pages/perturb.py", label="Go to Perturb", icon=":material/arrow_forward:")
         else:
             st.info("No snapshots of this run were kept.")
         return

@@ -256,3 +256,17 @@ def test_a_model_of_perturbations_without_a_report_says_what_one_holds(
 def test_reports_of_two_kinds_are_not_laid_side_by_side(predicts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at = open_predicts(predicts, monkeypatch, "Two runs side by side")
     assert any("none has one yet" in i.value for i in at.info)
+
+
+def test_the_curves_of_a_model_of_perturbations_are_of_its_own_phases(
+        predicts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = copy_of(predicts, tmp_path / "w")
+    metrics = space.open("train", "run").path / "metrics.jsonl"
+    metrics.unlink(missing_ok=True)
+    assert "No curve yet." in words(open_predicts(space.root, monkeypatch, "Learning"))
+    rows = [{"phase": phase, "step": step, "loss_train": 1.0, "loss_test": 1.0 / step}
+            for phase in ("codec", "sets") for step in (1, 2)]
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = words(open_predicts(space.root, monkeypatch, "Learning"))
+    assert "describe each cell in a few numbers" in said and "move a set of cells" in said
+    assert "make new cells" not in said

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 def how(model: ResponseModel, item: Item, kind: str) -> str:
     """Say what the prediction of an arm rests on, by its kind (see `ResponseModel.kind`)."""
     p = item.perturbation
-    where = f" in {item.cell_type}" if item.cell_type else ""
-    if kind == "measured":
-        return f"measured in training{where}; the noise of its cells is taken out with the help of the others"
+    if kind == "measured":  # in the type of the cells, whichever it is: several types share the sentence
+        return "measured in training; the noise of its cells is taken out with the help of the others"
     if kind == "dose":
         doses = sorted({i.dose for i in model.items if i.perturbation == p and i.dose is not None})
         span = f"{doses[0]:g} to {doses[-1]:g}" if doses else "other doses"
