@@ -100,6 +100,7 @@ def show_table(runs: list[JobDir]) -> None:
                 for t in SCORES.values()
             },
         },
+        placeholder="–",
     )
 
 

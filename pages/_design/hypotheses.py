@@ -182,7 +182,7 @@ def _result(shown: Shown, op: str, table: pd.DataFrame, told: dict[str, Any], wo
     st.caption(f"From {plural(int(told.get('n_start', 0)), 'cell')} ({escape(str(told.get('start', '')))}) to "
                f"{plural(int(told.get('n_goal', 0)), 'designed cell')}.")
     st.dataframe(table, hide_index=True, height=430, key=f"design_{op}_table", alt=alt, column_config=columns,
-                 column_order=list(columns))
+                 column_order=list(columns), placeholder="–")
     name = FILES[op]
     st.download_button("CSV", data=lambda: table.to_csv(index=False), file_name=f"{shown.stem}-{name}.csv",
                        mime="text/csv", on_click="ignore", key=f"design_{name}_csv", type="tertiary",

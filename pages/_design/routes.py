@@ -168,7 +168,7 @@ def _table(found: Routes) -> list[Route]:
             "reach": st.column_config.ProgressColumn("reach", min_value=0.0, max_value=1.0, format="%.2f",
                                                      help="0 near what was measured, 1 far from all of it."),
             "energy": st.column_config.NumberColumn("energy distance", format="%.2f"),
-            "how": st.column_config.TextColumn("rests on")})
+            "how": st.column_config.TextColumn("rests on")}, placeholder="–")
     return [found.rows[i] for i in event["selection"]["rows"] if i < len(found.rows)]
 
 

@@ -37,7 +37,7 @@ def show(shown: Shown) -> None:
                 st.caption(_best(shown, name))
     st.dataframe(verdict.table(shown), hide_index=True, key="beside_table", alt="What is said of each perturbation",
                  column_config={n: st.column_config.NumberColumn(format="%.3g") for n in
-                                ("reach", "Pearson of change", "energy distance", "its floor")})
+                                ("reach", "Pearson of change", "energy distance", "its floor")}, placeholder="–")
     changes = screens.matrix(shown.effects())
     st.plotly_chart(effect_maps.effect_heat(changes), key="beside-heat", width="stretch", config=CONFIG,
                     alt="The genes that change most, by perturbations")

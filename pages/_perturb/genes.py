@@ -155,7 +155,8 @@ def _table(shown: Shown, name: str, table: pd.DataFrame, strong: pd.DataFrame, r
             "measured_padj": st.column_config.NumberColumn("its adj. p", format="%.1e"),
             "pval_adj": st.column_config.NumberColumn("adj. p", format="%.1e", help=P_WORDS),
             "mean_control": st.column_config.NumberColumn("mean of control", format="%.2f", help="log1p"),
-            "mean_predicted": st.column_config.NumberColumn("predicted mean", format="%.2f", help="log1p")})
+            "mean_predicted": st.column_config.NumberColumn("predicted mean", format="%.2f", help="log1p")},
+        placeholder="–")
     best = figures.ranked_genes(table, LIST)["gene"].tolist()
     st.button("Surest genes to the marker figures", icon=":material/playlist_add:", key="perturb_to_markers",
               on_click=_to_markers, args=(shown, best))

@@ -173,7 +173,8 @@ def _ranking(screen: Screen, table: pd.DataFrame, stem: str) -> None:
             "additivity": st.column_config.NumberColumn("additivity", format="%.2f", help="Of pairs: 1 adds up, more "
                                                         "is synergy, less is buffering."),
             "trained": st.column_config.CheckboxColumn("in training"),
-            "how": st.column_config.TextColumn("mean from"), "half": st.column_config.TextColumn("cells by")})
+            "how": st.column_config.TextColumn("mean from"), "half": st.column_config.TextColumn("cells by")},
+        placeholder="–")
     picked = [str(shown.iloc[i]["perturbation"]) for i in event["selection"]["rows"] if i < len(shown)]
     doses = {str(n): d for n, d in zip(shown["perturbation"], shown["dose"], strict=True)}
     with st.container(horizontal=True, gap="small"):

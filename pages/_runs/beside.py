@@ -91,6 +91,7 @@ def show_beside(runs: list[JobDir], titles: dict[str, str]) -> None:
         key="beside_table",
         alt="Every figure of two runs beside their floors",
         column_config={"measured": st.column_config.TextColumn(width="large")},
+        placeholder="–",
     )
     st.caption(
         "Better: nearer to its own floor by more than twice what real cells vary by chance. One report a run is one "
@@ -104,6 +105,7 @@ def show_beside(runs: list[JobDir], titles: dict[str, str]) -> None:
                 hide_index=True,
                 key="beside_settings",
                 alt="Settings in which the two runs differ",
+                placeholder="–",
             )
     told = {f["key"]: f for values in (b, a) for f in values["figures"]}
     for key, figure in told.items():

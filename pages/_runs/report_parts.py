@@ -70,6 +70,7 @@ def show_figures(told: list[dict[str, Any]], drawn: dict[str, bytes]) -> None:
                         height=300,
                         key=f"behind-{figure['key']}",
                         alt=f"The table behind the figure {figure['title']}",
+                        placeholder="–",
                     )
 
 
