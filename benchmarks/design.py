@@ -5,7 +5,8 @@
 Targets of three rows (two genes up, one down) at base rates of 10, 1, 0.25 and 0 % of the training cells; the genes are
 drawn by the seed among those that vary, and their levels follow from the base rate. The truth on `demo:perturb` is the
 many more cells of the same simulation that meet the target; on PBMC3k, where nobody has more cells, those that the
-model itself makes when it is asked long enough. Prints markdown tables; writes results/design.json.
+model itself makes when it is asked long enough. Prints markdown tables; writes results/design.json and design.md, of
+another preset than the standard one design_PRESET.json and .md.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from scdiff_core.engine.latent_edit import edit
 from scdiff_core.engine.realism import codes_of, ground_of, log1p_of, mild_of, sampled
 from scdiff_core.engine.steps import follow
 from scdiff_core.target import parse
-from scdiff_core.workspace import Workspace, write_json
+from scdiff_core.workspace import Workspace, write_json, write_text
 
 CELLS = 512
 FREE, FREE_TRUTH = 20_000, 200_000  # cells that the model makes without being asked; where they stand for the truth
@@ -248,8 +249,15 @@ def main() -> None:
             questions += blood(case) if name == "pbmc" and case.prepared.roles.cell_type else []
             found = {"about": {"preset": asked.preset, "seeds": asked.seeds, "cells": CELLS, "sample": asked.sample},
                      "rows": rows, "questions": questions}
-            write_json(asked.results / "design.json", found)
-    print(design_tables.text(found))
+            write_json(asked.results / f"{name_of(asked)}.json", found)
+    words = design_tables.text(found)
+    write_text(asked.results / f"{name_of(asked)}.md", words + "\n")
+    print(words)
+
+
+def name_of(asked: argparse.Namespace) -> str:
+    """Return the name of the files of results."""
+    return "design" if asked.preset == "standard" else f"design_{asked.preset}"
 
 
 if __name__ == "__main__":
