@@ -23,7 +23,7 @@ from scdiff_core.engine.denoised import Denoised
 from scdiff_core.engine.design_choice import choose, take
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.design_live import facts
-from scdiff_core.engine.design_plain import is_common, wait
+from scdiff_core.engine.design_plain import TRIAL, is_common, wait
 from scdiff_core.engine.designed import Begin, Designed, DesignProgress, Task
 from scdiff_core.engine.generate import condition_of, conditions
 from scdiff_core.engine.model import Model
@@ -81,6 +81,8 @@ def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | No
         plain = yield from wait(model, task, n, config.steps, total, generator)
         if plain is not None:
             return choose([plain], n, task, generator, None, None, (), ground)
+        done = int(TRIAL * total)  # the bar goes on from where the trial left it
+        total += done
     smc = _sampler(model, real, config, config.steps, move, None if begin is not None else task)
     for _ in range(ROUNDS):
         if begin is None:

@@ -21,6 +21,7 @@ COMMON = 0.08  # share of the real cells of the type that meet the target, from 
 SPARE = 1.3  # hits for each cell that is asked for: some look unreal and give way to others
 MOST = 15  # draws for each cell that is asked for; more would take longer than to steer
 AT_ONCE = 2048
+TRIAL = 0.1  # of the progress, at most, until the first draws have told whether it is worth waiting
 
 
 def is_common(task: Task) -> bool:
@@ -49,7 +50,7 @@ def wait(model: Model, task: Task, n: int, steps: int, total: int,
         condition = condition_of(model, codes, conts)
         for step in walk.iterate(walk.start(size, model.codec.n_dims, generator, model.device), condition, generator):
             share = (drawn + size * step.i / step.n) / expected
-            yield DesignProgress(int(total * min(share, 0.95)), total, step.x0_hat)
+            yield DesignProgress(int(total * min(share, 0.95 if drawn else TRIAL)), total, step.x0_hat)
         z = step.x
         at = np.flatnonzero((task.objective.margins(z) >= 0).all(1).cpu().numpy())
         taken = z[torch.from_numpy(at).to(z.device)]

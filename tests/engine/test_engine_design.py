@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -173,7 +174,7 @@ def test_an_edit_meets_the_rows_and_cells_that_do_already_stay(demo):
     assert (task.objective.all_margins(edited) >= 0).all() and torch.equal(edited[there], z[there])
 
 
-@pytest.mark.parametrize(("top", "done"), [(0.1, 7), (0.02, 1)])
+@pytest.mark.parametrize(("top", "done"), [(0.1, 4), (0.02, 1)])
 def test_letting_go_in_the_middle_ends_it(demo, top, done):
     steps = design(*demo, config_of(genes=[{"gene": "CD79A", "top": top}]))
     first = next(steps)
@@ -203,6 +204,15 @@ def test_cells_that_are_waited_for_are_those_that_the_model_makes_anyway(demo):
         return np.bincount(types.log_prob(z).argmax(1).numpy(), minlength=len(types.names)) / len(z)
 
     assert np.abs(shares(kept.z) - shares(hits)).max() < 0.1
+
+
+def test_where_waiting_would_take_long_cells_are_steered_and_the_progress_goes_on(demo, monkeypatch):
+    monkeypatch.setattr(design_plain, "COMMON", 0.01)
+    shares = []
+    config = config_of(200, genes=[{"gene": "CD79A", "top": 0.02}])
+    cells = follow(design(*demo, config), lambda step, share: shares.append(share))
+    assert cells.met.all() and cells.ancestors < 200
+    assert all(b >= a - 0.01 for a, b in itertools.pairwise(shares)) and shares[-1] == 1
 
 
 def test_waiting_ends_where_it_would_take_long(demo):
