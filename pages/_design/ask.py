@@ -151,8 +151,8 @@ def choose_method(run: JobDir) -> dict[str, Any]:
             st.selectbox("Method", list(METHODS), format_func=METHODS.__getitem__, key="design_method",
                          persist_state="session",
                          help="*Best* draws many candidates at once and keeps what heads for the target without "
-                              "leaving real cells. The quick ones push each cell towards it: sooner done, and more of "
-                              "them look unreal.")
+                              "leaving real cells; what many real cells meet is waited for. The quick ones push each "
+                              "cell towards the target: sooner done, and more of them look unreal.")
             st.number_input("Seed", 0, 2**31 - 1, 0, key="design_seed", persist_state="session",
                             help="The same seed gives the same cells.")
             _custom(run)
