@@ -164,9 +164,8 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
         stages.say(f"{case.name} seed {case.seed}: base rate {100 * rate:g} %, {len(fits)} true cells")
         known = np.flatnonzero(meet(rows, held_out.levels(tuple(r["gene"] for r in rows))))
         if len(known):
-            away = ground.look(case.prepared.X_pca[held_out.rows[known]])[0]
             out.append({**base, "method": "held-out cells", "hits": 1.0, "n": len(known),
-                        "unreal": float((away > ground.limit).mean())})
+                        "unreal": float(ground.beyond(case.prepared.X_pca[held_out.rows[known]]).mean())})
         real_points = truth.points(fits) if len(fits) else np.zeros((0, 2))
         real_mild = mild_of(case.model, case.prepared, truth.z[torch.from_numpy(fits)])
         half = len(fits) // 2
@@ -181,7 +180,7 @@ def measure(case: data.Case, asked: argparse.Namespace) -> list[dict[str, Any]]:
         for name, (z, hits, seconds, more) in methods(case, real, coded, rows, loose).items():
             points, mild = cell_points(case, z, case.seed), mild_of(case.model, case.prepared, z)
             own = figures(points, mild, real_points, real_mild, ground, n)
-            apart = float((coded.look(z.numpy())[0] > coded.limit).mean())
+            apart = float(coded.beyond(z.numpy()).mean())
             out.append({**base, "method": name, "hits": hits, "seconds": seconds, "unreal_codes": apart, **more, **own})
     return out
 
@@ -193,7 +192,7 @@ def figures(points: np.ndarray, mild: np.ndarray, real: np.ndarray, real_mild: n
     Distances are to the second half of the true cells, since the first is the floor; diversity is held against all of
     them: a few of another kind make up much of it, and one half may have them all.
     """
-    found: dict[str, float | None] = {"unreal": float((ground.look(points)[0] > ground.limit).mean())}
+    found: dict[str, float | None] = {"unreal": float(ground.beyond(points).mean())}
     enough = n >= 20 and len(points) >= 20
     m, second = min(n, len(points)), slice(len(real) // 2, None)
     found["energy"] = metrics.energy_distance(mild[:m], real_mild[second][:m]) if enough else None

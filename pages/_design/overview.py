@@ -116,7 +116,7 @@ def table_of_figures(shown: Shown) -> None:
                  column_config={"figure": st.column_config.TextColumn(width=165),
                                 **{name: st.column_config.TextColumn(width=78, help=words)
                                    for name, words in COLUMN_HELP.items()},
-                                "what it says": st.column_config.TextColumn(width="large")}, placeholder="–")
+                                "what it says": st.column_config.TextColumn(width="large")})
     notes: dict[str, list[str]] = {}
     for figure in shown.report.figures:
         if figure.note and figure.name != REAL:

@@ -57,7 +57,6 @@ def show_card(made: GeneratedSet) -> None:
             "what it says": st.column_config.TextColumn(width="large"),
             "measured": st.column_config.TextColumn(width="large"),
         },
-        placeholder="–",
     )
     st.caption(
         f"{report.n_cells:,} generated cells against as many real cells that were never trained on. "

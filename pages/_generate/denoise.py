@@ -72,8 +72,7 @@ def _study(run: JobDir) -> None:
             "deviance": round(row["deviance"], 1), "gain on the mean cell": f"{row['gain']:.1%}",
             "gap to the model": f"{row['gap']:+.1f} ± {row['gap_se']:.1f}",
             "log1p error": round(row["error_log1p"], 3)} for row in found["rows"]])
-        st.dataframe(table, hide_index=True, key="denoise_table", alt="Ways of denoising, the best first",
-                     placeholder="–")
+        st.dataframe(table, hide_index=True, key="denoise_table", alt="Ways of denoising, the best first")
         st.caption("Poisson deviance of the hidden molecules of a cell: lower is better; ± one standard error over "
                    "cells. Parameters are chosen on training cells. Diffusion over neighbours is the idea of MAGIC. "
                    "*Code alone* leaves the cell's own counts out.")

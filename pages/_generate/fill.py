@@ -133,8 +133,7 @@ def _show_numbers(run: JobDir, made: GeneratedSet) -> None:
         if found is None:
             continue
         st.markdown(f"**{escape(found['sentence'])}**")
-        st.dataframe(_table_of(found), hide_index=True, key=f"fill_study_{rare}", alt=f"Classifiers of {rare}",
-                     placeholder="–")
+        st.dataframe(_table_of(found), hide_index=True, key=f"fill_study_{rare}", alt=f"Classifiers of {rare}")
         st.caption(f"{found['n_train']:,} training cells of {escape(rare)}, filled up to {found['to']:,}; judged on "
                    f"{found['n_test']:,} held-out ones among all held-out cells. ± one standard deviation over "
                    f"{found['seeds']} seeds.")

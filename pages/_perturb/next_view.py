@@ -102,8 +102,7 @@ def show(run: JobDir) -> None:
                     help="What it takes from all that is unknown of the candidates, those above it taken as measured."),
                 "unknown": st.column_config.ProgressColumn(
                     "unknown now", format="percent", min_value=0.0, max_value=1.0,
-                    help="How little is known of its own outcome, against the least known candidate.")},
-            placeholder="–")
+                    help="How little is known of its own outcome, against the least known candidate.")})
     with right:
         st.markdown("\n".join(f"{r['rank']}. **{escape(r['perturbation'])}**: {escape(r['reason'])}"
                               for r in table.to_dict("records")))

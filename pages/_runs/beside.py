@@ -91,7 +91,6 @@ def show_beside(runs: list[JobDir], titles: dict[str, str]) -> None:
         key="beside_table",
         alt="Every figure of two runs beside their floors",
         column_config={"measured": st.column_config.TextColumn(width="large")},
-        placeholder="–",
     )
     st.caption(
         "Better: nearer to its own floor by more than twice what real cells vary by chance. One report a run is one "

@@ -108,7 +108,6 @@ def show_types(rows: list[dict[str, Any]]) -> None:
         height=min(500, 38 + 35 * len(table)),
         key="report_types",
         alt="Each cell type: generated cells beside real ones",
-        placeholder="–",
     )
     st.caption(
         "Generated | real: training cells in the generated ones' place for the first two and the slope, held-out cells "

@@ -61,6 +61,11 @@ def resample(log_weight: Tensor, generator: torch.Generator, n: int | None = Non
     return torch.searchsorted(edges, at).clamp(max=many - 1)
 
 
+def effective(log_weight: Tensor) -> Tensor:
+    """Return the effective number of particles of log weights [..., N], [...] (Kong, Liu and Wong 1994)."""
+    return 1 / torch.nan_to_num(log_weight.softmax(-1)).square().sum(-1).clamp(min=1e-12)
+
+
 def draw(log_weight: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Return which n of M particles are taken, none twice, int64 [n], each as likely as its log weight [M] says.
 
@@ -194,8 +199,8 @@ class TwistedSMC:
         return torch.nan_to_num(self._by_island(weight).log_softmax(1), nan=-torch.inf, neginf=-torch.inf).reshape(-1)
 
     def _effective(self, weight: Tensor) -> Tensor:
-        """Return the effective number of particles of each island, [I] (Kong, Liu and Wong 1994)."""
-        return 1 / torch.nan_to_num(self._by_island(weight).softmax(1)).square().sum(1).clamp(min=1e-12)
+        """Return the effective number of particles of each island, [I]."""
+        return effective(self._by_island(weight))
 
     def _settle(self, weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Resample the islands that are poor (see `poor`); returns weights, numbers and who was taken."""

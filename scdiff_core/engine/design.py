@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from scdiff_core.analysis.design.figures_of import Ground
-from scdiff_core.config import GenerateConfig
 from scdiff_core.data.chosen import evenly
 from scdiff_core.diffusion.denoiser import Preconditioned
 from scdiff_core.diffusion.sampler import DDPM
@@ -23,9 +22,9 @@ from scdiff_core.engine.denoised import Denoised
 from scdiff_core.engine.design_choice import choose, take
 from scdiff_core.engine.design_config import DesignConfig
 from scdiff_core.engine.design_live import facts
-from scdiff_core.engine.design_plain import TRIAL, is_common, wait
+from scdiff_core.engine.design_plain import TRIAL, beginnings, is_common, wait
 from scdiff_core.engine.designed import Begin, Designed, DesignProgress, Task
-from scdiff_core.engine.generate import condition_of, conditions
+from scdiff_core.engine.generate import condition_of
 from scdiff_core.engine.model import Model
 from scdiff_core.engine.objectives import TargetObjective, Types
 from scdiff_core.engine.train_diffusion import SCHEDULE as LEARNT
@@ -79,8 +78,8 @@ def design(model: Model, real: Denoised, config: DesignConfig, begin: Begin | No
     total = ROUNDS * config.steps
     if begin is None and config.method == "smc" and is_common(task):
         plain = yield from wait(model, task, n, config.steps, total, generator)
-        if plain is not None:
-            return choose([plain], n, task, generator, None, None, (), ground)
+        if plain:
+            return choose(plain, n, task, generator, None, None, (), ground)
         done = int(TRIAL * total)  # the bar goes on from where the trial left it
         total += done
     smc = _sampler(model, real, config, config.steps, move, None if begin is not None else task)
@@ -168,12 +167,7 @@ def exploding(model: Model) -> Preconditioned:
 def _from_noise(model: Model, smc: TwistedSMC, task: Task, size: int, generator: torch.Generator,
                 ) -> tuple[Tensor, Condition, np.ndarray, np.ndarray]:
     """Return `size` noises with their conditions, chosen of many by what they are likely to become."""
-    target = task.target
-    where = {} if target.cell_type is None or model.roles.cell_type is None else {
-        model.roles.cell_type: target.cell_type}
-    asked = GenerateConfig(run=model.run, n_cells=START * size, where=where)
-    codes, conts = conditions(model, asked, generator)
-    condition = condition_of(model, codes, conts)
+    codes, conts, condition = beginnings(model, task.target, START * size, generator)
     x = DDPM(smc.denoiser, SCHEDULE, 1).start(START * size, model.codec.n_dims, generator, model.device)
     first = smc.choose_start(x, condition, task.objective, size, generator)  # for the quick choices as well
     chosen = first.cpu().numpy()

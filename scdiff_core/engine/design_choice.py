@@ -29,16 +29,17 @@ def take(last: Particles, codes: np.ndarray, conts: np.ndarray, origin: np.ndarr
     """Return the end of a round; a resampled particle has the conditions of its ancestor."""
     ancestor = last.ancestor.cpu().numpy()
     return Kept(last.x0_hat, last.log_weight.cpu().numpy(), ancestor, codes[ancestor], conts[ancestor],
-                 origin[ancestor])
+                origin[ancestor])
 
 
 @torch.no_grad()
 def choose(kept: list[Kept], n: int, task: Task, generator: torch.Generator, begin: Begin | None,
-            move: float | None, tried: tuple[tuple[float, float], ...], ground: Ground | None) -> Designed:
+           move: float | None, tried: tuple[tuple[float, float], ...], ground: Ground | None) -> Designed:
     """Draw n cells by their weights, none twice; where too few meet the target, the nearest to it fill up."""
     z = torch.cat([k.z for k in kept])
     weight = np.concatenate([k.weight for k in kept])
-    ancestor = np.concatenate([k.ancestor + i * len(k.ancestor) for i, k in enumerate(kept)])
+    ancestor = np.stack([np.repeat(np.arange(len(kept)), [len(k.ancestor) for k in kept]),
+                         np.concatenate([k.ancestor for k in kept])])  # of which round, and which there
     codes, conts, origin = (np.concatenate([getattr(k, part) for k in kept]) for part in ("codes", "conts", "origin"))
     margins = task.objective.all_margins(z).cpu().numpy()
     order = draw(torch.from_numpy(weight), n, generator).numpy()
@@ -50,5 +51,5 @@ def choose(kept: list[Kept], n: int, task: Task, generator: torch.Generator, beg
         rest = np.flatnonzero(~np.isfinite(weight))
         order = np.concatenate([order, rest[np.argsort(-short[rest], kind="stable")][:n - len(order)]])
     return Designed(z[torch.from_numpy(order).to(z.device)], np.isfinite(weight[order]), margins[order], codes[order],
-                    conts[order], len(np.unique(ancestor[order])), task.target, task.feasibility,
+                    conts[order], np.unique(ancestor[:, order], axis=1).shape[1], task.target, task.feasibility,
                     None if begin is None else begin.rows[origin[order]], move, tried)

@@ -12,10 +12,13 @@ import torch
 
 from scdiff_core.config import GenerateConfig
 from scdiff_core.diffusion import sampler
+from scdiff_core.diffusion.twisted import effective
 from scdiff_core.engine.design_choice import Kept
 from scdiff_core.engine.designed import DesignProgress, Task
 from scdiff_core.engine.generate import condition_of, conditions
 from scdiff_core.engine.model import Model
+from scdiff_core.nn.condition import Condition
+from scdiff_core.target import Target
 
 COMMON = 0.08  # share of the real cells of the type that meet the target, from which on cells are waited for
 SPARE = 1.3  # hits for each cell that is asked for: some look unreal and give way to others
@@ -30,24 +33,30 @@ def is_common(task: Task) -> bool:
     return task.target.objective is None and found.n >= COMMON * max(found.n_type, 1)
 
 
+def beginnings(model: Model, target: Target, n: int,
+               generator: torch.Generator) -> tuple[np.ndarray, np.ndarray, Condition]:
+    """Return the conditions of n cells of the target's type, as `conditions` gives them and for a denoiser."""
+    role = model.roles.cell_type
+    where = {} if target.cell_type is None or role is None else {role: target.cell_type}
+    codes, conts = conditions(model, GenerateConfig(run=model.run, n_cells=n, where=where), generator)
+    return codes, conts, condition_of(model, codes, conts)
+
+
 @torch.no_grad()
 def wait(model: Model, task: Task, n: int, steps: int, total: int,
-         generator: torch.Generator) -> Generator[DesignProgress, None, Kept | None]:
-    """Draw until enough cells weigh enough; returns those that meet every hard row, or None where it would take long.
+         generator: torch.Generator) -> Generator[DesignProgress, None, list[Kept]]:
+    """Draw until enough cells weigh enough; returns those that meet every hard row, none where it would take long.
 
     Importance sampling from the model as it is: a draw weighs what the soft rows and the type leave of it, and the
-    draws are enough when their effective number (Kish 1965) is.
+    draws are enough when their effective number is.
     """
-    target, role = task.target, model.roles.cell_type
-    where = {} if target.cell_type is None or role is None else {role: target.cell_type}
     walk = sampler.make("sde", model.denoiser, model.denoiser.schedule, steps)
     parts: list[Kept] = []
     drawn, enough, most = 0, SPARE * n, max(MOST * n, AT_ONCE)
     expected = enough * max(task.feasibility.n_type, 1) / task.feasibility.n  # draws, for the progress alone
     while drawn < most:
         size = min(AT_ONCE, most - drawn)
-        codes, conts = conditions(model, GenerateConfig(run=model.run, n_cells=size, where=where), generator)
-        condition = condition_of(model, codes, conts)
+        codes, conts, condition = beginnings(model, task.target, size, generator)
         for step in walk.iterate(walk.start(size, model.codec.n_dims, generator, model.device), condition, generator):
             share = (drawn + size * step.i / step.n) / expected
             yield DesignProgress(int(total * min(share, 0.95 if drawn else TRIAL)), total, step.x0_hat)
@@ -55,21 +64,12 @@ def wait(model: Model, task: Task, n: int, steps: int, total: int,
         at = np.flatnonzero((task.objective.margins(z) >= 0).all(1).cpu().numpy())
         taken = z[torch.from_numpy(at).to(z.device)]
         weight = task.objective.log_weight(taken).double().cpu().numpy()
-        parts.append(Kept(taken, weight, drawn + at, codes[at], conts[at], np.full(len(at), -1)))
+        parts.append(Kept(taken, weight, at, codes[at], conts[at], np.full(len(at), -1)))
         drawn += size
-        effective = _effective(np.concatenate([p.weight for p in parts]))
-        if effective >= enough:
-            rest = ("weight", "ancestor", "codes", "conts", "origin")
-            return Kept(torch.cat([p.z for p in parts]), *(np.concatenate([getattr(p, name) for p in parts])
-                                                           for name in rest))
-        if effective * most < enough * drawn:  # so it would go on
-            return None
-    return None
-
-
-def _effective(log_weight: np.ndarray) -> float:
-    """Return the effective number of draws: (sum w)² / sum w²."""
-    if not len(log_weight):
-        return 0.0
-    weight = np.exp(log_weight - log_weight.max())
-    return float(weight.sum() ** 2 / (weight**2).sum())
+        weights = np.concatenate([p.weight for p in parts])
+        found = float(effective(torch.from_numpy(weights))) if len(weights) else 0.0
+        if found >= enough:
+            return parts
+        if found * most < enough * drawn:  # so it would go on
+            return []
+    return []

@@ -167,15 +167,14 @@ def _held_out(prepared: Prepared, held_out: Denoised | None, made: Designed, har
                              & feasibility.met_rows(made.target, known, len(held_out))[:, hard].all(axis=1))
     if held_out is None or len(met) < reports.FEW_DIVERSE:
         return {"unreal": None, "unreal_codes": None}
-    away = ground.look(prepared.X_pca[held_out.rows[met]])[0]
-    return {"unreal": float((away > ground.limit).mean()),
+    return {"unreal": float(ground.beyond(prepared.X_pca[held_out.rows[met]]).mean()),
             "unreal_codes": _beyond(codes, held_out.z[torch.from_numpy(met).to(held_out.z.device)])}
 
 
 def _beyond(codes: Ground, z: Tensor) -> float:
     """Return the share of codes [n, D] that lie farther from real ones than 95 % of held-out cells' do."""
     points = z.cpu().numpy()
-    return float((codes.look(points)[0] > codes.limit).mean()) if len(points) else 0.0
+    return float(codes.beyond(points).mean()) if len(points) else 0.0
 
 
 def _values(made: Designed, levels: dict[str, np.ndarray], n: int) -> np.ndarray:

@@ -63,7 +63,7 @@ def _finite(value: float) -> float | None:
 
 
 def programs(adata: AnnData, prepared: Prepared, reference: np.ndarray, made: Designed,
-              sets: Mapping[str, tuple[str, ...]] | None) -> tuple[dict[str, Any], ...]:
+             sets: Mapping[str, tuple[str, ...]] | None) -> tuple[dict[str, Any], ...]:
     """Return how far the programs of the target, and other gene sets, differ from the reference (rows)."""
     asked = {row.program: row.members for row in made.target.programs}
     if not asked and not sets:

@@ -60,6 +60,10 @@ class Ground:
         distance, nearest = neighbour_distance(points, self.train, K + own)
         return distance, nearest[:, int(own):]
 
+    def beyond(self, points: np.ndarray) -> np.ndarray:
+        """Return which points [n, P] look unreal: they lie farther away than 95 % of held-out cells do, bool [n]."""
+        return np.asarray(self.look(points)[0] > self.limit)
+
     def exchange(self, points: np.ndarray, chosen: np.ndarray, spare: np.ndarray) -> np.ndarray:
         """Return `chosen` rows of points [n, P] with `spare` ones in the place of some that look unreal.
 
@@ -69,7 +73,7 @@ class Ground:
         """
         from sklearn.neighbors import NearestNeighbors
 
-        beyond = self.look(points)[0] > self.limit
+        beyond = self.beyond(points)
         far, near = np.flatnonzero(beyond[chosen]), spare[~beyond[spare]]
         excess = min(len(far) - int((1 - LIMIT) * len(chosen)), len(near))
         if excess <= 0:
